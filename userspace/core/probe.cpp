@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "core/probe.h"
+
+#include <netinet/in.h>
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+namespace droptrace {
+namespace {
+
+constexpr std::uint16_t kDefaultPort = 80;
+
+std::optional<std::uint16_t> port_of(const ProbeTarget& target) {
+  return target.port.empty() ? std::optional(kDefaultPort) : parse_port(target.port);
+}
+
+// "10.0.0.1", "10.0.0.1:80", "fd00::1", "[fd00::1]:80"
+std::optional<ProbeTarget> parse_address_target(std::string_view text) {
+  ProbeTarget target;
+  if (text.starts_with('[')) {
+    const std::size_t end = text.find(']');
+    if (end == std::string_view::npos) return std::nullopt;
+    target.address = parse_address(text.substr(1, end - 1));
+    const std::string_view rest = text.substr(end + 1);
+    if (!rest.empty() && !rest.starts_with(':')) return std::nullopt;
+    if (!rest.empty()) target.port = rest.substr(1);
+  } else if (const auto whole = parse_address(text)) {
+    target.address = whole;
+  } else {
+    const std::size_t colon = text.rfind(':');
+    target.address = parse_address(text.substr(0, colon));
+    if (colon != std::string_view::npos) target.port = text.substr(colon + 1);
+  }
+  if (!target.address || !port_of(target)) return std::nullopt;
+  return target;
+}
+
+std::variant<Endpoint, std::string> resolve_service(const ProbeTarget& target, const World& world) {
+  const std::string full = target.space + '/' + target.name;
+  if (!world.services) return "the rules of kube-proxy could not be read";
+  std::optional<Address> address;
+  for (const Service& service : world.services->all()) {
+    if (service.ns != target.space || service.name != target.name) continue;
+    for (const ServiceFrontend& frontend : service.frontends) {
+      if (frontend.kind != ServiceFrontend::Kind::kClusterIp || !frontend.address) continue;
+      address = address.value_or(*frontend.address);
+      const bool is_it = target.port.empty() || target.port == service.port_name ||
+                         target.port == std::to_string(frontend.port);
+      if (service.protocol == IPPROTO_TCP && is_it)
+        return Endpoint{*frontend.address, frontend.port};
+    }
+  }
+  if (!address) return "no rule of kube-proxy names the service " + full;
+  const auto port = parse_port(target.port);
+  if (!port) return "the service " + full + " has no TCP port called '" + target.port + "'";
+  return Endpoint{*address, *port};
+}
+
+std::string place_of(const Drop& drop) {
+  return drop.record.ifname.empty() ? drop.where.value_or("a namespace that is not known")
+                                    : drop.where.value_or("?") + '/' + drop.record.ifname;
+}
+
+std::string text_of(const Drop& drop) {
+  std::string text = fmt::format("{} at {}, {}", drop.reason, place_of(drop), drop.location);
+  if (!drop.netfilter) return text;
+  const NetfilterFacts& facts = *drop.netfilter;
+  if (facts.hook) text += fmt::format(", {} hook", to_string(*facts.hook));
+  if (facts.rule) {
+    text += fmt::format(", {} {}", facts.rule->table, facts.rule->chain);
+    text += facts.policy ? " policy" : facts.rule->text.empty() ? "" : ": " + facts.rule->text;
+  }
+  if (facts.queue) text += fmt::format(", NFQUEUE {}", *facts.queue);
+  return text;
+}
+
+// Who told the client: the last to send a reset or an ICMP error.
+std::string refuser(const Attempted& attempt, const World& world) {
+  const Hop* found = nullptr;
+  for (const Hop& hop : attempt.hops) {
+    if (hop.event == HopEvent::kReset || hop.event == HopEvent::kIcmp) found = &hop;
+  }
+  if (!found) return "";
+  const std::string what = found->event == HopEvent::kReset
+                               ? std::string("a reset")
+                               : fmt::format("ICMP {}/{}", found->icmp_type, found->icmp_code);
+  const std::string where = world.where(found->netns);
+  return fmt::format("{} from {}", what,
+                     found->ifname.empty() ? where : where + '/' + found->ifname);
+}
+
+}  // namespace
+
+std::optional<ProbeTarget> parse_probe_target(std::string_view text) {
+  ProbeTarget target;
+  const std::size_t slash = text.find('/');
+  if (slash == std::string_view::npos) return parse_address_target(text);
+  target.kind = ProbeTarget::Kind::kService;
+  if (text.starts_with("pod:")) {
+    target.kind = ProbeTarget::Kind::kPod;
+    text.remove_prefix(4);
+  }
+  const std::size_t end = text.find('/');
+  target.space = text.substr(0, end);
+  const std::string_view rest = text.substr(end + 1);
+  const std::size_t colon = std::min(rest.find(':'), rest.size());
+  target.name = rest.substr(0, colon);
+  if (colon < rest.size()) target.port = rest.substr(colon + 1);
+  if (target.space.empty() || target.name.empty()) return std::nullopt;
+  if (target.kind == ProbeTarget::Kind::kPod && !parse_port(target.port)) return std::nullopt;
+  return target;
+}
+
+const Pod* pod_named(std::string_view text, const World& world) {
+  if (!world.workloads) return nullptr;
+  for (const Pod& pod : world.workloads->pods()) {
+    if (!pod.gone && pod.space + '/' + pod.name == text) return &pod;
+  }
+  return nullptr;
+}
+
+std::variant<Endpoint, std::string> resolve_target(const ProbeTarget& target, const World& world) {
+  if (target.kind == ProbeTarget::Kind::kAddress) return Endpoint{*target.address, port_of(target)};
+  if (target.kind == ProbeTarget::Kind::kService) return resolve_service(target, world);
+  const std::string full = target.space + '/' + target.name;
+  const Pod* const pod = pod_named(full, world);
+  if (!pod) return "no pod of this node is called " + full;
+  if (pod->addresses.empty()) return "the address of the pod " + full + " is not known";
+  return Endpoint{*pod->addresses.begin(), port_of(target)};
+}
+
+void explain_probe(ProbeResult& result, const Attempted* attempt, const World& world) {
+  AttemptReport& report = result.report;
+  const double took_ms = static_cast<double>(result.took_ns) / 1e6;
+  const auto leak = attempt ? leak_of(*attempt, world) : std::nullopt;
+  if (result.outcome == Outcome::kAnswered) {
+    report.cause.clear();
+    report.advice.clear();
+    const Hop* const syn = attempt ? attempt->last_syn() : nullptr;
+    report.explanation = syn ? fmt::format("by {} at {}, after {:.3f} ms", world.where(syn->netns),
+                                           to_string(syn->tuple.dst), took_ms)
+                             : fmt::format("after {:.3f} ms", took_ms);
+    return;
+  }
+  if (!result.drops.empty()) {
+    const Drop& drop = result.drops.back();
+    if (!attempt || result.outcome != Outcome::kRejected) result.outcome = Outcome::kDropped;
+    report.cause = "dropped";
+    report.explanation = text_of(drop);
+    report.advice.clear();
+  }
+  if (result.outcome == Outcome::kRejected) {
+    const std::string by = attempt ? refuser(*attempt, world) : "";
+    report.cause = "rejected";
+    report.explanation = fmt::format("{}{}{}", result.error, by.empty() ? "" : ": ", by);
+    if (!result.drops.empty()) report.explanation += "; " + text_of(result.drops.back());
+  }
+  if (leak) {
+    report.cause = leak->id;
+    report.explanation =
+        leak->explanation +
+        (result.outcome == Outcome::kUnanswered ? std::string() : "; then " + report.explanation);
+    report.advice = leak->advice;
+  }
+}
+
+}  // namespace droptrace

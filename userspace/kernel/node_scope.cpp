@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "kernel/node_scope.h"
+
+#include <linux/netlink.h>
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "core/cluster.h"
+#include "kernel/files.h"
+#include "kernel/netlink.h"
+#include "kernel/route.h"
+
+namespace droptrace {
+
+namespace {
+
+constexpr const char* kCniDirectory = "/etc/cni/net.d";
+
+std::vector<Cidr> read_own_pod_cidrs() {
+  std::vector<Cidr> found;
+  for (const std::string& name : list_directory(kCniDirectory)) {
+    if (!name.ends_with(".conflist")) continue;
+    const auto text = read_file(std::string(kCniDirectory) + "/" + name);
+    if (text) std::ranges::move(pod_cidrs_from_conflist(*text), std::back_inserter(found));
+  }
+  return found;
+}
+
+// Every host veth of kindnet has the pods' gateway address, and each link one of fe80::/10: neither
+// tells this node from another.
+bool is_of_this_node_alone(const Address& address) {
+  const bool link_local =
+      address.v6 && address.bytes[0] == 0xfe && (address.bytes[1] & 0xc0) == 0x80;
+  return !is_loopback(address) && !link_local;
+}
+
+}  // namespace
+
+NodeScope::NodeScope(std::vector<Cidr> cluster)
+    : cluster_(std::move(cluster)), own_pods_(read_own_pod_cidrs()) {
+  own_.insert(own_pods_.begin(), own_pods_.end());
+}
+
+std::vector<WatchedPrefix> NodeScope::prefixes() const {
+  return watched_prefixes(cluster_, {own_.begin(), own_.end()});
+}
+
+void NodeScope::refresh(BpfObject& bpf, WorldLoader& world) {
+  const auto found = world.world()->namespaces.find(switch_.home());
+  if (found == world.world()->namespaces.end() || found->second == seen_) return;
+  seen_ = found->second;
+  std::size_t added = 0;
+  for (const Address& address : seen_->addresses) {
+    if (is_of_this_node_alone(address)) added += own_.insert(host_cidr(address)).second ? 1 : 0;
+  }
+  if (added > 0) {
+    for (const WatchedPrefix& prefix : prefixes()) bpf.watch_prefix(prefix);
+  }
+  find_hosts(bpf, world, *seen_);
+}
+
+// The host is behind the veth that the default route leaves by, or that Docker has named eth0. The
+// other veths lead to pods, whose namespaces may just not have been found yet.
+void NodeScope::find_hosts(const BpfObject& bpf, WorldLoader& world, const Netns& node) {
+  std::set<std::uint32_t> ways_out;
+  if (auto socket = NetlinkSocket::open(NETLINK_ROUTE))
+    ways_out = read_default_route_links(*socket).value_or(std::set<std::uint32_t>{});
+  std::map<std::uint32_t, VethPeer> peers;
+  for (const auto& [ifindex, link] : node.links) {
+    if (link.kind != "veth" || !link.peer) continue;
+    if (!ways_out.contains(ifindex) && link.name != "eth0") continue;
+    const auto peer = bpf.find_peer(ifindex);
+    if (peer && !world.live().contains(peer->netns)) peers.emplace(ifindex, *peer);
+  }
+  hosts_.clear();
+  for (const auto& [ifindex, peer] : peers) {
+    hosts_.insert(peer.netns);
+    world.set_host_link(ifindex, peer);
+  }
+}
+
+}  // namespace droptrace
