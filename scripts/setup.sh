@@ -10,8 +10,8 @@ packages=(
   g++ cmake ninja-build pkg-config libc6-dev linux-libc-dev
   clang bpftool libbpf-dev libelf-dev zlib1g-dev
   libfmt-dev libcli11-dev nlohmann-json3-dev
-  libpcap-dev libdbus-1-dev # static libpcap refers to libdbus
-  doctest-dev python3       # the default build includes the tests
+  libpcap-dev
+  doctest-dev python3 # the default build includes the tests
 )
 commands=(gcc g++ cmake ninja pkg-config clang bpftool python3)
 
