@@ -19,6 +19,7 @@ constexpr std::string_view kKallsyms =
     "ffffffff81000000 T _text\n"
     "ffffffff81f2af40 t __pfx_nf_hook_slow\n"
     "ffffffff81f2af50 T nf_hook_slow\n"
+    "ffffffff81f653c0 t __pfx_nft_do_chain\n"
     "ffffffff81f653d0 t nft_do_chain.alias\n"
     "ffffffff81f653d0 T nft_do_chain\n"
     "ffffffff81f65a00 W weak_function\n"
@@ -50,7 +51,12 @@ TEST_CASE("an address belongs to the symbol that starts before it") {
   REQUIRE(inside.has_value());
   CHECK(inside->name == "nft_do_chain");
   CHECK(inside->offset == 0x3e8);
-  CHECK(name_at(symbols, 0xffffffff81f2af4f) == "__pfx_nf_hook_slow");
+}
+
+TEST_CASE("padding has no name of its own: it is the end of the function before it") {
+  const Symbols symbols = symbols_of(kKallsyms);
+  CHECK(name_at(symbols, 0xffffffff81f653c0) == "nf_hook_slow");
+  CHECK(name_at(symbols, 0xffffffff81f2af4f) == "");
 }
 
 TEST_CASE("addresses are described as symbol and offset, or as a number") {
@@ -94,7 +100,7 @@ TEST_CASE("of the symbols at one address the first global one counts, else the f
 
 TEST_CASE("only text symbols count, weak ones among them") {
   const Symbols symbols = symbols_of(kKallsyms);
-  CHECK(symbols.size() == 8);
+  CHECK(symbols.size() == 7);
   CHECK(name_at(symbols, 0xffffffff81f65a00) == "weak_function");
   CHECK_FALSE(symbols.find(0xffffffff83000010).has_value());
 }
@@ -107,7 +113,7 @@ TEST_CASE("the text may come in pieces of any size") {
       builder.add(kKallsyms.substr(at, size));
     }
     const Symbols symbols = std::move(builder).build();
-    CHECK(symbols.size() == 8);
+    CHECK(symbols.size() == 7);
     CHECK(symbols.describe(0xffffffff81f657b8) == "nft_do_chain+0x3e8");
     CHECK(symbols.describe(0xffffffffc0402041) == "veth_forward_skb+0x1");
   }

@@ -48,7 +48,8 @@ class Symbols {
 };
 
 // Fills a Symbols from the text of /proc/kallsyms, in pieces of any size. Lines that are not text
-// symbols (t, T, w, W), have address 0 (kptr_restrict) or are malformed are passed over.
+// symbols (t, T, w, W), name padding, have address 0 (kptr_restrict) or are malformed are passed
+// over.
 class SymbolsBuilder {
  public:
   void add(std::string_view piece);
