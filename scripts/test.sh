@@ -14,7 +14,7 @@ fi
 PATH=$PATH:/usr/sbin:/sbin
 
 run_ctest() {
-  ctest --output-on-failure --no-tests=error "$@"
+  ctest --output-on-failure --no-tests=error --parallel "$(nproc)" "$@"
 }
 
 bash "$root/scripts/setup.sh" test

@@ -41,6 +41,13 @@ for tool in apt-get apt-cache dpkg-deb depmod; do
 done
 [[ -r $keyring ]] || skip "no $keyring"
 mkdir -p "$cache" 2>/dev/null || skip "cannot write to $cache"
+# Two virtual machines that want the same kernel start at once.
+exec 9>"$cache/lock-$series"
+flock 9
+if [[ -d $kernel ]]; then
+  echo "$kernel"
+  exit
+fi
 # Beside its destination, so that moving it there is one step: nobody sees half a kernel.
 work=$(mktemp -d "$cache/fetch.XXXXXXXX")
 trap 'rm -rf "$work"' EXIT
@@ -88,7 +95,6 @@ echo "fetch-kernel.sh: downloading $package" >&2
 dpkg-deb --extract "$work"/linux-image-*.deb "$work/tree"
 modules=("$work"/tree/lib/modules/*)
 depmod --basedir "$work/tree" "${modules[0]##*/}"
-# It appears whole or not at all. Another run may have been faster: then that one's serves as well.
-mv --no-target-directory "$work/tree" "$kernel" 2>/dev/null || [[ -d $kernel/boot ]] ||
-  { echo "fetch-kernel.sh: cannot write $kernel" >&2; exit 1; }
+# It appears whole or not at all.
+mv --no-target-directory "$work/tree" "$kernel"
 echo "$kernel"
