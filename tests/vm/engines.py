@@ -43,8 +43,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--binary", type=Path, required=True, help="the droptrace under test")
     parser.add_argument("engines", nargs="+", choices=("frame", "fentry", "kprobe"))
-    queues_help = "the rule that queued a packet, too"
-    parser.add_argument("--queues", action="store_true", help=queues_help)
     arguments = parser.parse_args()
     subprocess.run(["modprobe", "-a", *MODULES], check=True)
     with MiniNode() as node:
@@ -62,7 +60,6 @@ def main() -> None:
                 odd = odd or hook.odd_ways(lab)
                 hook.check_odd_ways(lab, odd)
                 print(f"passed: {engine}: gotos and verdict maps", flush=True)
-            if engine != "frame" and arguments.queues:
                 queued = queued or hook.queueing_rules(lab)
                 hook.check_queued(lab, queued)
                 print(f"passed: {engine}: queues", flush=True)
