@@ -23,6 +23,7 @@ from pods import WEB, Pod, PodSpec
 CLOSED = 4444  # nothing listens on this port anywhere
 SAME_DROP_S = 0.3
 NOTICED_S = 15.0 * PATIENCE  # bounds a failure
+UNWATCHED_S = 1.0 * PATIENCE  # then a drop is not to come: its namespace was too new
 
 _numbers = itertools.count(1)
 
@@ -119,9 +120,11 @@ class Lab:
             assert outcome == "ECONNREFUSED", outcome
             return dial.sport
 
-    def drop_of(self, trace: Trace, dial: traffic.Dial) -> dict:
+    def drop_of(
+        self, trace: Trace, dial: traffic.Dial, timeout: float = droptrace_runner.RECORD_S
+    ) -> dict:
         """The next drop of the connection, behind masquerading too."""
-        deadline = time.monotonic() + droptrace_runner.RECORD_S
+        deadline = time.monotonic() + timeout
         while True:
             drop = trace.wait_for_drop({}, deadline - time.monotonic())
             if dial.sport in (field(drop, "packet.sport"), field(drop, "original.sport")):
@@ -138,9 +141,9 @@ class Lab:
         """Dials until the drop is as expected: what has just changed may not be known yet."""
         deadline = time.monotonic() + NOTICED_S
         while True:
-            with self.dial(client or self.pod(WEB), address, port) as dial:
-                drop = self.drop_of(trace, dial)
             try:
+                with self.dial(client or self.pod(WEB), address, port) as dial:
+                    drop = self.drop_of(trace, dial, UNWATCHED_S)
                 check_fields(drop, expected)
                 return drop
             except Unexpected:
