@@ -171,6 +171,11 @@ void add_options(CLI::App& app, Options& options, RawOptions& raw) {
   app.add_flag("!--no-path", options.paths, "do not follow connection attempts on their way");
   app.add_flag("--stack", options.stack, "show the kernel stack of each drop");
   app.add_flag("-n,--no-names", raw.no_names, "numbers instead of names");
+  app.add_option("--kubeconfig", options.kubeconfig,
+                 "ask the API server for other nodes' pods with FILE (default: admin.conf if here)")
+      ->check(CLI::ExistingFile.description(""))
+      ->option_text("FILE");
+  app.add_flag("!--no-api", options.api, "do not ask the API server for names");
   app.add_flag(
       "--allow-system-changes", options.allow_system_changes,
       "add a table of nftables, for the time of the trace, where rules are not named else");
@@ -197,7 +202,7 @@ void check_replay(const CLI::App& app) {
   for (const char* name :
        {"--duration", "--service-cidr", "--pod-cidr", "--all", "--all-netns", "--netns", "--stack",
         "--no-names", "--allow-system-changes", "--ready-file", "--ring-size", "--snaplen",
-        "--metrics", "--unanswered-after", "--no-path"}) {
+        "--metrics", "--unanswered-after", "--no-path", "--kubeconfig", "--no-api"}) {
     if (app.count(name) > 0) throw CLI::ValidationError(name, "contradicts -r: the trace is over");
   }
 }
@@ -218,6 +223,8 @@ void understand(const CLI::App& app, Options& options, const RawOptions& raw) {
     throw CLI::ValidationError("--all-netns", "contradicts --netns");
   if (options.expect_none && !options.expect_drop.empty())
     throw CLI::ValidationError("--expect-none", "contradicts --expect-drop");
+  if (!options.kubeconfig.empty() && !options.api)
+    throw CLI::ValidationError("--no-api", "contradicts --kubeconfig");
   if (!options.read.empty()) check_replay(app);
   check_report_suffix(options.report);
   if (options.write == "-" && options.output == OutputFormat::kJson)

@@ -33,6 +33,8 @@ struct Options {
   bool paths = true;                                  // follow connection attempts
   bool stack = false;
   bool names = true;
+  bool api = true;         // ask the API server, if there is a kubeconfig
+  std::string kubeconfig;  // empty: the administrator's, if this is a control plane
   bool allow_system_changes = false;
   ColorMode color = ColorMode::kAuto;
   std::string ready_file;  // empty: none

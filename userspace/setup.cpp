@@ -10,6 +10,7 @@
 
 #include <fmt/format.h>
 
+#include "kernel/api_book.h"
 #include "kernel/error.h"
 #include "kernel/netns.h"
 #include "kernel/output.h"
@@ -52,6 +53,11 @@ Environment environment(const Options& options, const ClusterNetworks& networks)
           describe(networks.service),
           describe(networks.pod),
           options.command_line};
+}
+
+std::string kubeconfig_of(const Options& options) {
+  if (!options.names || !options.api) return "";
+  return options.kubeconfig.empty() ? find_kubeconfig() : options.kubeconfig;
 }
 
 ClusterNetworks cluster_networks(const Options& options) {

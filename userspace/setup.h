@@ -36,6 +36,9 @@ Environment environment(const Options& options, const ClusterNetworks& networks)
 // The CIDRs that the options give, else those found on the node.
 ClusterNetworks cluster_networks(const Options& options);
 
+// With which file the API server is to be asked for names; empty: not at all.
+std::string kubeconfig_of(const Options& options);
+
 MetricsNow metrics_now(const Options& options, Totals totals, const BpfObject& bpf);
 
 std::vector<Cidr> all_cidrs(const ClusterNetworks& networks);

@@ -135,6 +135,10 @@ int Tracer::run() {
   prepare_attribution();
   announce_ready(options_.ready_file);
   if (!options_.command.empty()) child_.emplace(options_.command);
+  if (const std::string kubeconfig = kubeconfig_of(options_); !kubeconfig.empty())
+    lookups_.ask_api(kubeconfig, [this](const std::string& problem) {
+      if (options_.verbosity > 0 || !options_.kubeconfig.empty()) status(problem);
+    });
   ::malloc_trim(0);  // BTF and kallsyms took several times what is kept of them
 
   loop_.watch(bpf_.epoll_fd(), [this] { on_records(); });
@@ -320,7 +324,7 @@ void Tracer::handle_record(std::span<const std::byte> bytes) {
 void Tracer::flush_waiting(bool all) {
   if (pipeline_.complete()) return;
   path_log_.drain();
-  world_.use_services(lookups_.services());
+  lookups_.share_names(world_);
   lookups_.flush(static_cast<std::uint64_t>(clock_ns(CLOCK_BOOTTIME)), all, world_.live(),
                  [this](Record record) {
                    write(pipeline_.add(std::move(record), *world_.world()));
@@ -332,7 +336,7 @@ void Tracer::flush_waiting(bool all) {
 void Tracer::step_guest() {
   drain();
   path_log_.drain();
-  world_.use_services(lookups_.services());
+  lookups_.share_names(world_);
   if (guest_->step(*world_.world(), world_.live(), path_log_)) end();
 }
 

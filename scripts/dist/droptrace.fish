@@ -26,6 +26,8 @@ complete -c droptrace -n 'not __fish_seen_subcommand_from probe check report dif
 complete -c droptrace -n 'not __fish_seen_subcommand_from probe check report diff' -l no-path{false} -d 'do not follow connection attempts on their way'
 complete -c droptrace -n 'not __fish_seen_subcommand_from probe check report diff' -l stack -d 'show the kernel stack of each drop'
 complete -c droptrace -n 'not __fish_seen_subcommand_from probe check report diff' -s n -l no-names -d 'numbers instead of names'
+complete -c droptrace -n 'not __fish_seen_subcommand_from probe check report diff' -l kubeconfig -r -F -d 'ask the API server for other nodes\' pods with FILE (default: admin.conf if here)'
+complete -c droptrace -n 'not __fish_seen_subcommand_from probe check report diff' -l no-api{false} -d 'do not ask the API server for names'
 complete -c droptrace -n 'not __fish_seen_subcommand_from probe check report diff' -l allow-system-changes -d 'add a table of nftables, for the time of the trace, where rules are not named else'
 complete -c droptrace -n 'not __fish_seen_subcommand_from probe check report diff' -l color -x -a 'auto always never' -d 'auto (default), always or never; NO_COLOR is honoured'
 complete -c droptrace -n 'not __fish_seen_subcommand_from probe check report diff' -l ready-file -r -F -d 'create FILE once everything is attached'

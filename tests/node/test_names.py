@@ -79,6 +79,31 @@ def a_deleted_pod_is_gone_comes_back_elsewhere_and_leaves_its_address_to_another
         trace.stop()
 
 
+KUBECTL = """#!/bin/sh
+case "$*" in
+  "--kubeconfig /etc/kubernetes/admin.conf "*" pods "*) echo '10.244.9.9 elsewhere far-0 kind-worker9' ;;
+esac
+"""
+
+
+@case
+def pods_of_other_nodes_are_named_by_the_nodes_own_kubectl(lab: Lab) -> None:
+    files = {"/usr/local/bin/kubectl": KUBECTL, "/etc/kubernetes/admin.conf": ""}
+    expected = {True: "p/elsewhere/far-0", False: None}
+    try:
+        for name, text in files.items():
+            lab.node.path(name).parent.mkdir(parents=True, exist_ok=True)
+            lab.node.path(name).write_text(text)
+        lab.node.path("/usr/local/bin/kubectl").chmod(0o755)
+        for asks, options in ((True, ()), (False, ("--no-api",))):
+            with forwarding_forbidden(lab), lab.trace(*options) as trace:
+                lab.check_dial(trace, "10.244.9.9", CLOSED, {"dst_name": expected[asks]})
+                trace.stop()
+    finally:
+        for name in files:
+            lab.node.path(name).unlink(missing_ok=True)
+
+
 @case
 def by_its_port_of_the_node(lab: Lab) -> None:
     trino, client = lab.pod(TRINO), lab.pod(ICEBERG)

@@ -204,6 +204,21 @@ TEST_CASE("a pod whose interface lost its address is still who it was given to")
   CHECK(world.who(address("10.244.0.6")) == Owner{Owner::Kind::kPod, "data", "web-1", false});
 }
 
+TEST_CASE("of pods the API server names those of other nodes, where the files name none") {
+  World world = node_and_pod();
+  world.node_name = "kind-worker";
+  world.workloads = workloads_of({pod("web-0", "10.244.0.5", kPod)});
+  ApiNames names;
+  names.add_pod("10.244.0.5 stale other kind-worker2");
+  names.add_pod("10.244.0.9 stale former kind-worker");
+  names.add_pod("10.244.1.6 data far-0 kind-worker2");
+  world.api = std::make_shared<const ApiNames>(names);
+  CHECK(world.who(address("10.244.0.5")) == Owner{Owner::Kind::kPod, "data", "web-0"});
+  CHECK_FALSE(world.who(address("10.244.0.9")).has_value());
+  CHECK(world.who(address("10.244.1.6")) ==
+        Owner{Owner::Kind::kPod, "data", "far-0", false, "kind-worker2"});
+}
+
 TEST_CASE("nobody has a name where names are not wanted") {
   const World world = node_and_pod();
   CHECK_FALSE(world.who(address("10.244.0.5")).has_value());

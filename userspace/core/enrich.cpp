@@ -77,6 +77,13 @@ std::optional<std::string> service_name(const World& world, const std::optional<
   return "s/" + *name;
 }
 
+// A headless service is dialled at the addresses of its pods.
+void add_headless_service(Drop& drop, const World& world) {
+  const std::optional<Tuple> dialled = drop.dialled();
+  if (world.api && dialled && !drop.service && !drop.endpoint())
+    drop.service = world.api->headless(dialled->dst.address);
+}
+
 void add_services(Drop& drop, const World& world) {
   if (!world.services) return;
   const Packet& packet = drop.record.packet;
@@ -254,6 +261,7 @@ Drop enrich(Record record, const World& world, const KernelNames& names,
   add_addresses(drop, world);
   add_parties(drop, world);
   add_services(drop, world);
+  add_headless_service(drop, world);
   add_causes(drop, names.symbols, options);
   drop.answer = answer_of(drop);
   return drop;

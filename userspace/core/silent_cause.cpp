@@ -167,6 +167,13 @@ std::optional<SilentCause> leak_of(const Attempted& attempt, const World& world)
     if (what == AddressClass::kService) return no_service(hop, world);
     if (what != AddressClass::kPod) continue;
     const auto owner = world.who(dst);
+    if (owner && !owner->node.empty())
+      return SilentCause{
+          "no-pod-route",
+          fmt::format("{} left the node at {}: the pod {}/{} is on node {}, and no "
+                      "route leads there",
+                      to_string(hop.tuple.dst), hop.ifname, owner->space, owner->name, owner->node),
+          "find out why the CNI plugin's routes to the other nodes are missing"};
     return SilentCause{
         "dead-endpoint",
         fmt::format("{} left the node at {}: {}", to_string(hop.tuple.dst), hop.ifname,

@@ -110,9 +110,13 @@ std::optional<Owner> World::who(const Address& address) const {
   if (kind == AddressClass::kNode && !node_name.empty())
     return Owner{Owner::Kind::kNode, {}, node_name};
   if (kind != AddressClass::kPod && kind != AddressClass::kExternal) return std::nullopt;
-  const Pod* const pod = pod_at(*this, address);
-  if (!pod) return std::nullopt;
-  return Owner{Owner::Kind::kPod, pod->space, pod->name, pod->gone};
+  if (const Pod* const here = pod_at(*this, address))
+    return Owner{Owner::Kind::kPod, here->space, here->name, here->gone};
+  // The files of this node are newer than what the API server has told of its pods.
+  const ApiNames::Pod* const pod = api ? api->pod(address) : nullptr;
+  if (pod && pod->node != node_name)
+    return Owner{Owner::Kind::kPod, pod->space, pod->name, false, pod->node};
+  return std::nullopt;
 }
 
 std::optional<Address> World::remote_node(const Address& address) const {

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "core/address.h"
+#include "core/api_names.h"
 #include "core/services.h"
 #include "core/workloads.h"
 
@@ -72,13 +73,14 @@ struct CidrList {
   bool contains(const Address& address) const;
 };
 
-// Who has an address, as far as the files of the node tell.
+// Who has an address, as far as the files of the node and the API server tell.
 struct Owner {
   enum class Kind { kPod, kNode };
   Kind kind = Kind::kPod;
-  std::string space;  // Kubernetes namespace of the pod
-  std::string name;   // of the pod, or the node's host name
-  bool gone = false;  // the pod was deleted
+  std::string space;   // Kubernetes namespace of the pod
+  std::string name;    // of the pod, or the node's host name
+  bool gone = false;   // the pod was deleted
+  std::string node{};  // the other node that the pod is on; empty: this one
 
   bool operator==(const Owner&) const = default;
 };
@@ -99,6 +101,7 @@ struct World {
   CidrList pod_cidrs;
   std::shared_ptr<const Services> services;    // nullptr: not known, or not yet
   std::shared_ptr<const Workloads> workloads;  // nullptr: names are not wanted
+  std::shared_ptr<const ApiNames> api;         // nullptr: not asked, or no answer yet
 
   // nullptr if the namespace was never seen.
   const Netns* netns(std::uint32_t inum) const;
@@ -109,8 +112,9 @@ struct World {
   std::optional<std::string> peer(std::uint32_t inum, std::uint32_t ifindex) const;
   // The namespace that owns an address; nullptr if none does or more than one.
   const Netns* owner(const Address& address) const;
-  // Whose an address is now: the node's own, or a pod's on this node. A pod that is gone has its
-  // address until another has it. nullopt if nobody is known to have it.
+  // Whose an address is now: the node's own, or a pod's, on another node only if the API server was
+  // asked. A pod that is gone has its address until another has it. nullopt if nobody is known to
+  // have it.
   std::optional<Owner> who(const Address& address) const;
   // The node that the pods of this address are on, by its address, if a route leads to them.
   std::optional<Address> remote_node(const Address& address) const;

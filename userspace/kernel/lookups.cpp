@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "kernel/self_test.h"
+#include "kernel/world_loader.h"
 
 namespace droptrace {
 
@@ -20,6 +21,17 @@ std::optional<Tuple> dialled_service(const Record& record, const World& world) {
   const bool may_be =
       dialled_class == AddressClass::kService || dialled_class == AddressClass::kNode;
   return may_be ? dialled : std::nullopt;
+}
+
+// Is it about a pod that only the API server may know, or knew when it was asked?
+bool is_of_remote_pod(const Record& record, const World& world) {
+  const auto remote = [&](const std::optional<Address>& address) {
+    if (!address || world.classify(*address) != AddressClass::kPod) return false;
+    const auto owner = world.who(*address);
+    return !owner || !owner->node.empty();
+  };
+  return remote(record.packet.src) || remote(record.packet.dst) ||
+         (record.conntrack && remote(record.conntrack->reply.src.address));
 }
 
 // Has the rule matched by an element of a set or a map, which its text does not tell?
@@ -41,7 +53,18 @@ void Lookups::prepare(std::uint32_t netns, const Live& live, bool conntrack_is_r
   refresh_services();
 }
 
+void Lookups::ask_api(std::string kubeconfig, std::function<void(const std::string&)> report) {
+  api_.emplace(loop_, std::move(kubeconfig), std::move(report));
+  api_->refresh();
+}
+
+void Lookups::share_names(WorldLoader& world) const {
+  world.use_services(services());
+  if (api_) world.use_api_names(api_->names());
+}
+
 void Lookups::housekeep(const Live& live) {
+  if (api_) api_->housekeep();
   rules_.housekeep(live);
   tracer_.housekeep(live);
   if (!names_) return;
@@ -55,6 +78,7 @@ void Lookups::add(Record record, const World& world, const Live& live, const Sym
   if (names_ && engine_allowed("evaluated"))
     inquiry = inquiry_of(record, site_of(record, symbols), world, scope_);
   if (const auto found = nat_.find(record, world, live)) record.conntrack = found;
+  if (api_ && is_of_remote_pod(record, world)) api_->refresh();
   if (names_ && record.netfilter) xt_tables_.listen(*record.netfilter, live);
   const std::uint64_t until_ns = record.boot_ns + kPatienceNs;
   auto service = names_ ? dialled_service(record, world) : std::nullopt;

@@ -7,12 +7,15 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
+#include <string>
 
 #include "core/decode.h"
 #include "core/evaluation.h"
 #include "core/symbols.h"
 #include "core/world.h"
+#include "kernel/api_book.h"
 #include "kernel/bpf_object.h"
 #include "kernel/event_loop.h"
 #include "kernel/nat_lookup.h"
@@ -25,11 +28,14 @@
 
 namespace droptrace {
 
+class WorldLoader;
+
 class Lookups {
  public:
   // Without names, rules stay numbers and services addresses.
   Lookups(EventLoop& loop, BpfObject& bpf, bool names)
-      : bpf_(bpf),
+      : loop_(loop),
+        bpf_(bpf),
         names_(names),
         rules_(loop),
         xt_tables_(loop, bpf),
@@ -46,6 +52,9 @@ class Lookups {
   // the first drop. conntrack_is_read: a record without a connection is of a packet without one.
   void prepare(std::uint32_t netns, const Live& live, bool conntrack_is_read);
 
+  // Has the API server asked for what nothing on the node tells; see ApiBook.
+  void ask_api(std::string kubeconfig, std::function<void(const std::string&)> report);
+
   void add(Record record, const World& world, const Live& live, const Symbols& symbols);
 
   // Passes on the records whose look-ups are done or have taken too long, or all of them, oldest
@@ -58,6 +67,9 @@ class Lookups {
 
   // What kube-proxy's rules tell of services; nullptr: nothing yet.
   const std::shared_ptr<const Services>& services() const { return services_.services(); }
+
+  // Hands on the names that were read.
+  void share_names(WorldLoader& world) const;
 
   // Connections that were not looked up because there were too many at a time.
   std::uint64_t skipped() const { return nat_.skipped(); }
@@ -80,6 +92,7 @@ class Lookups {
   bool find_service(const std::optional<Tuple>& dialled);
   void refresh_services() { services_.refresh(xt_tables_.changes(home_)); }
 
+  EventLoop& loop_;
   BpfObject& bpf_;
   bool names_;
   EvaluationScope scope_;
@@ -88,6 +101,7 @@ class Lookups {
   RuleBook rules_;
   XtTables xt_tables_;
   ServiceBook services_;
+  std::optional<ApiBook> api_;
   RuleEvaluator evaluator_;
   RuleTracer tracer_;
   std::deque<Waiting> waiting_;

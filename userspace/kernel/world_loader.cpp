@@ -180,6 +180,13 @@ void WorldLoader::use_services(const std::shared_ptr<const Services>& services) 
   world_ = std::move(changed);
 }
 
+void WorldLoader::use_api_names(const std::shared_ptr<const ApiNames>& names) {
+  if (names == world_->api) return;
+  auto changed = std::make_shared<World>(*world_);
+  changed->api = names;
+  world_ = std::move(changed);
+}
+
 bool WorldLoader::bury_gone(std::uint64_t now_ns) {
   std::shared_ptr<World> changed;  // a copy is made only for a change, and most rounds have none
   const auto writable = [&]() -> World& {

@@ -37,6 +37,7 @@ class WorldLoader {
 
   // The world knows these services from here on; nullptr: none.
   void use_services(const std::shared_ptr<const Services>& services);
+  void use_api_names(const std::shared_ptr<const ApiNames>& names);
 
   // Namespaces that exist now, by inode number.
   const std::map<std::uint32_t, NetnsRef>& live() const { return live_; }

@@ -44,7 +44,9 @@ class EndBuilder {
     const char* const mark = party->owner->gone ? " (gone)" : "";
     if (brief_ && endpoint.port && party->owner->kind == Owner::Kind::kPod)
       return {"", name_of(*party->owner), fmt::format(":{}{}", *endpoint.port, mark)};
-    return {"", name_of(*party->owner), fmt::format("{} {}", mark, address)};
+    const std::string& node = party->owner->node;
+    const std::string on_node = node.empty() ? "" : escaped(fmt::format(" (node/{})", node)).bytes;
+    return {"", name_of(*party->owner), fmt::format("{} {}{}", mark, address, on_node)};
   }
 
   // What was dialled, where it is known to be a service; in passing: a reply comes from behind it.
@@ -52,16 +54,27 @@ class EndBuilder {
     const std::string address = to_string(endpoint);
     if (!drop_.service)
       return {"", "", in_passing ? '(' + address + ')' : address, Style::kService};
-    const std::string_view text = *drop_.service;
-    const std::size_t slash = text.find('/');
-    std::string name = slash == std::string_view::npos
-                           ? escaped(text).bytes
-                           : within(text.substr(0, slash), text.substr(slash + 1));
+    std::string name = service_name();
     if (in_passing) return {"(", std::move(name), fmt::format(" {})", address), Style::kService};
     return {"", std::move(name), brief_ ? "" : fmt::format(" ({})", address), Style::kService};
   }
 
+  // A headless one has no address of its own: its pods' are dialled.
+  FlowEnd headless_service() { return {"", service_name(), "", Style::kService}; }
+
+  bool is_pod(const Endpoint& endpoint) const {
+    const Party* const party = drop_.party(endpoint.address);
+    return party && party->owner && party->owner->kind == Owner::Kind::kPod;
+  }
+
  private:
+  std::string service_name() {
+    const std::string_view text = *drop_.service;
+    const std::size_t slash = text.find('/');
+    if (slash == std::string_view::npos) return escaped(text).bytes;
+    return within(text.substr(0, slash), text.substr(slash + 1));
+  }
+
   std::string name_of(const Owner& owner) {
     // There is but one node here; which of its addresses it was says more than its name.
     if (owner.kind == Owner::Kind::kNode) return "node";
@@ -123,6 +136,12 @@ std::vector<FlowEnd> flow_ends(const Drop& drop, bool brief) {
     return is_service ? build.service(dialled->dst, reply && endpoint) : build.server(dialled->dst);
   };
   std::vector<FlowEnd> ends;
+  if (!reply && build.is_pod(dialled->dst) && drop.service && !endpoint) {
+    ends.push_back(build.client(dialled->src));
+    if (!brief) ends.push_back(build.headless_service());
+    ends.push_back(build.server(dialled->dst));
+    return ends;
+  }
   if (!reply) {
     ends.push_back(build.client(dialled->src));
     ends.push_back(dialled_end());

@@ -198,10 +198,10 @@ Place place_of(const Drop& drop) {
 Place without_said(Place place, const Drop& drop) {
   for (const auto& [address, party] : drop.parties) {
     if (!party.owner || party.owner->kind != Owner::Kind::kPod) continue;
-    const auto& [kind, space, name, gone] = *party.owner;
-    const std::string full = escaped(fmt::format("pod:{}/{}", space, name)).bytes;
+    const Owner& pod = *party.owner;
+    const std::string full = escaped(fmt::format("pod:{}/{}", pod.space, pod.name)).bytes;
     for (std::string* const where : {&place.where, &place.peer_where}) {
-      if (*where == full) *where = "pod:…/" + escaped(name).bytes;
+      if (*where == full) *where = "pod:…/" + escaped(pod.name).bytes;
     }
   }
   return place;
