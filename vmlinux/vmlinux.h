@@ -214,6 +214,7 @@ struct xt_table {
 /* include/net/netfilter/nf_queue.h */
 struct nf_queue_entry {
 	struct sk_buff *skb;
+	unsigned int id;
 	struct nf_hook_state state;
 };
 
