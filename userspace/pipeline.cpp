@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/attempt_report.h"
+#include "core/silent_cause.h"
 #include "recording/event_json.h"
 #include "sink/json.h"
 
@@ -55,7 +56,10 @@ void Pipeline::join_path(Drop& drop, const World& world) {
   if (!paths_) return;
   const Attempted* const attempt =
       paths_->add_drop(drop.record, drop.answer.has_value(), !drop.noise.empty());
-  if (attempt && options_.verbosity > 0) drop.path = describe_hops(*attempt, world);
+  if (!attempt) return;
+  // What dies outside the node may have had no business there.
+  if (!drop.cause && drop.where == kHostPlace) drop.cause = leak_of(*attempt, world);
+  if (options_.verbosity > 0) drop.path = describe_hops(*attempt, world);
 }
 
 std::string Pipeline::add_attempt(const Attempted& attempt, const World& world,

@@ -206,7 +206,9 @@ void Tracer::prepare_attribution() {
   for (const auto& bytes : later) handle_record(bytes);
   pipeline_.set_nft_frees(report.nft_frees);
   const std::string refusals = note_engines(report);
-  if (report.engine.empty()) status("nf_tables rules are not named: " + refusals);
+  if (report.engine.empty())
+    status("nf_tables rules are not named: " +
+           (refusals.empty() ? "no engine was asked" : refusals));
   if (!entries.known) status("drops by other parts of netfilter are not named: " + entries.refusal);
   if (options_.verbosity > 0) {
     status(fmt::format("  self-test: {} ({:.0f} ms){}{}", describe_engine(report.engine),

@@ -7,6 +7,7 @@
 
 #include "sink/json.h"
 #include "tests/support/enriched.h"
+#include "tests/support/pods.h"
 #include "tests/support/services.h"
 
 namespace droptrace {
@@ -109,6 +110,34 @@ TEST_CASE("as long as services are not known, none is named") {
   const Drop drop = enriched(dial("10.244.0.5", "10.96.12.7", 8181));
   CHECK_FALSE(drop.service);
   CHECK_FALSE(drop.dst_name);
+}
+
+// The drop of what conntrack leads to an endpoint, of a pod that lives or is gone.
+Drop led_to(std::string_view endpoint, bool pod_is_gone) {
+  constexpr const char* kEndpoint = R"(*nat
+-A KUBE-SERVICES -d 10.96.100.10/32 -p tcp -m comment --comment "default/web:http cluster IP" -m tcp --dport 80 -j KUBE-SVC-WEB
+-A KUBE-SVC-WEB -m comment --comment "default/web:http -> 10.244.0.7:8080" -j KUBE-SEP-ONE
+-A KUBE-SEP-ONE -p tcp -m comment --comment "default/web:http" -m tcp -j DNAT --to-destination 10.244.0.7:8080
+COMMIT
+)";
+  World world = node_and_pod();
+  world.services = std::make_shared<const Services>(services_of_save(kEndpoint));
+  const std::vector<Pod> pods = {pod("web-0", endpoint, 77)};
+  world.workloads = pod_is_gone ? workloads_of({}, pods) : workloads_of(pods);
+  const auto record = RecordBuilder{}.packet(syn()).conntrack(
+      tuple("10.244.0.5", 40112, "10.96.100.10", 80), tuple(endpoint, 8080, "10.244.0.5", 40112));
+  return enrich(decode_drop(record.bytes()).value(), world, kernel_names(), {});
+}
+
+TEST_CASE("an endpoint that the rules do not name any more is conntrack's, if its pod is gone") {
+  const Drop stale = led_to("10.244.0.6", true);
+  REQUIRE(stale.cause);
+  CHECK(stale.cause->id == "stale-conntrack");
+  CHECK(stale.cause->explanation.find("10.244.0.6:8080 of data/web-0") != std::string::npos);
+  CHECK(stale.cause->advice == "in the node: conntrack -D -p tcp --orig-dst 10.96.100.10");
+  // The rules may be behind: the pod may be a new endpoint.
+  CHECK_FALSE(led_to("10.244.0.6", false).cause);
+  CHECK_FALSE(led_to("10.244.0.7", true).cause);
 }
 
 TEST_CASE("JSON has the service and the names, or nothing") {

@@ -79,7 +79,7 @@ AttemptReport report_of(const Attempted& attempt, const World& world, const Kern
   report.path = describe_hops(attempt, world);
   if (report.outcome != Outcome::kUnanswered) return report;
 
-  SilentCause cause = cause_of(attempt, world, change);
+  Cause cause = cause_of(attempt, world, change);
   report.cause = std::move(cause.id);
   report.explanation = std::move(cause.explanation);
   report.advice = std::move(cause.advice);

@@ -12,6 +12,7 @@
 
 #include "core/attempts.h"
 #include "core/attribution.h"
+#include "core/cause.h"
 #include "core/decode.h"
 #include "core/hook.h"
 #include "core/hop.h"
@@ -81,6 +82,7 @@ struct Drop {
   std::optional<AttemptState> attempt;  // only of a connection attempt's SYN
   std::optional<std::string> answer;  // "rst", "icmp 3/3": the sender was told; else it was silent
   std::vector<HopView> path;          // of the attempt so far; only if it was asked for
+  std::optional<Cause> cause;         // where more is known than the place
   std::string_view noise;             // why this drop is harmless; empty: not known to be
 
   // The flow as the client dialled it, before NAT; the packet's own if there was no NAT.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "core/enrich.h"
 
+#include <netinet/in.h>
+
 #include <algorithm>
 #include <optional>
 #include <span>
@@ -249,6 +251,32 @@ std::optional<std::string> answer_of(const Drop& drop) {
   return answer_of_rule(drop.netfilter->rule->text, drop.record.packet.l3 == L3::kIpv6);
 }
 
+// An entry of conntrack outlives the rules that made it, and leads to an endpoint that is none any
+// more. Only of a pod that is known to be gone: of a new one, the rules may not have been read yet.
+std::optional<Cause> stale_nat(const Drop& drop, const World& world) {
+  const std::optional<Endpoint> endpoint = drop.endpoint();
+  if (!world.services || !endpoint) return std::nullopt;
+  const Party* const party = drop.party(endpoint->address);
+  if (!party || !party->owner || !party->owner->gone) return std::nullopt;
+  const Tuple& original = drop.record.conntrack->original;
+  const auto found =
+      world.services->find(original.dst.address, original.dst.port.value_or(0), original.protocol,
+                           may_have_node_ports(drop, world, original.dst.address));
+  if (!found) return std::nullopt;
+  const std::vector<Endpoint>& endpoints = found->service->endpoints;
+  if (std::ranges::find(endpoints, *endpoint) != endpoints.end()) return std::nullopt;
+  const std::string dialled = to_string(original.dst);
+  return Cause{
+      "stale-conntrack",
+      fmt::format("an old entry of conntrack still leads {} to {} of {}/{}, which is gone; the "
+                  "rules of {} do not name it any more",
+                  dialled, to_string(*endpoint), party->owner->space, party->owner->name,
+                  found->service->text()),
+      fmt::format("in the node: conntrack -D -p {} --orig-dst {}",
+                  original.protocol == IPPROTO_UDP ? "udp" : "tcp",
+                  to_string(original.dst.address))};
+}
+
 }  // namespace
 
 Drop enrich(Record record, const World& world, const KernelNames& names,
@@ -264,6 +292,7 @@ Drop enrich(Record record, const World& world, const KernelNames& names,
   add_headless_service(drop, world);
   add_causes(drop, names.symbols, options);
   drop.answer = answer_of(drop);
+  drop.cause = stale_nat(drop, world);
   return drop;
 }
 

@@ -19,10 +19,10 @@ bool leads_to_pod(const Hop& hop, const World& world) {
   if (world.workloads && world.workloads->behind(hop.ifname)) return true;
   const Link* const link = world.link(hop.netns, hop.ifindex);
   return link && link->peer && link->peer->netns && *link->peer->netns != hop.netns &&
-         world.where(*link->peer->netns) != "host";
+         world.where(*link->peer->netns) != kHostPlace;
 }
 
-SilentCause no_service(const Hop& hop, const World& world) {
+Cause no_service(const Hop& hop, const World& world) {
   const Endpoint& dst = hop.tuple.dst;
   const std::string to = to_string(dst);
   const auto name = world.services ? world.services->name_of(dst.address) : std::nullopt;
@@ -51,7 +51,7 @@ std::string waiting_text(const CounterChange& change, std::uint16_t port) {
                      listener->second == 1 ? " waits" : "s wait", port);
 }
 
-SilentCause cause_at_server(const Hop& last, const World& world, const CounterChange* change) {
+Cause cause_at_server(const Hop& last, const World& world, const CounterChange* change) {
   const std::string at = place(last, world);
   const std::uint16_t port = last.tuple.dst.port.value_or(0);
   if (!change)
@@ -94,7 +94,7 @@ SilentCause cause_at_server(const Hop& last, const World& world, const CounterCh
 }
 
 // It came into a namespace and did not go on.
-SilentCause cause_on_the_way(const Hop& last, const World& world, const CounterChange* change) {
+Cause cause_on_the_way(const Hop& last, const World& world, const CounterChange* change) {
   const std::string at = place(last, world);
   if (change) {
     for (const QueueState& queue : change->after.queues) {
@@ -131,7 +131,7 @@ bool is_address_of(const World& world, std::uint32_t netns, const Address& addre
   return found && found->addresses.contains(address);
 }
 
-SilentCause cause_of_answer(const Attempted& attempt, const Hop& answer, const World& world) {
+Cause cause_of_answer(const Attempted& attempt, const Hop& answer, const World& world) {
   const char* const what = answer.is_reset() ? "reset" : "SYN-ACK";
   if (attempt.has_place && answer.same_place(attempt.place))
     return {"answer-not-taken",
@@ -158,7 +158,7 @@ std::uint32_t suspect_netns(const Attempted& attempt) {
   return last && last->event == HopEvent::kReceive ? last->netns : 0;
 }
 
-std::optional<SilentCause> leak_of(const Attempted& attempt, const World& world) {
+std::optional<Cause> leak_of(const Attempted& attempt, const World& world) {
   for (const Hop& hop : attempt.hops) {
     if (!hop.is_syn() || hop.event != HopEvent::kTransmit || hop.netns != world.own_netns) continue;
     const Address& dst = hop.tuple.dst.address;
@@ -168,13 +168,13 @@ std::optional<SilentCause> leak_of(const Attempted& attempt, const World& world)
     if (what != AddressClass::kPod) continue;
     const auto owner = world.who(dst);
     if (owner && !owner->node.empty())
-      return SilentCause{
+      return Cause{
           "no-pod-route",
           fmt::format("{} left the node at {}: the pod {}/{} is on node {}, and no "
                       "route leads there",
                       to_string(hop.tuple.dst), hop.ifname, owner->space, owner->name, owner->node),
           "find out why the CNI plugin's routes to the other nodes are missing"};
-    return SilentCause{
+    return Cause{
         "dead-endpoint",
         fmt::format("{} left the node at {}: {}", to_string(hop.tuple.dst), hop.ifname,
                     owner
@@ -187,7 +187,7 @@ std::optional<SilentCause> leak_of(const Attempted& attempt, const World& world)
   return std::nullopt;
 }
 
-SilentCause cause_of(const Attempted& attempt, const World& world, const CounterChange* change) {
+Cause cause_of(const Attempted& attempt, const World& world, const CounterChange* change) {
   if (const Hop* const answer = attempt.last_answer())
     return cause_of_answer(attempt, *answer, world);
   const Hop* const last = attempt.last_syn();

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 
+#include "core/cause.h"
 #include "core/net_counters.h"
 #include "core/path.h"
 #include "core/world.h"
@@ -21,21 +22,15 @@ struct CounterChange {
   std::uint64_t grown(const std::string& name) const;
 };
 
-struct SilentCause {
-  std::string id;  // stable, in kebab-case
-  std::string explanation;
-  std::string advice;  // empty: none
-};
-
 // The namespace whose counters may tell; 0: none.
 std::uint32_t suspect_netns(const Attempted& attempt);
 
 // change: of the suspect; nullptr if it could not be read.
-SilentCause cause_of(const Attempted& attempt, const World& world, const CounterChange* change);
+Cause cause_of(const Attempted& attempt, const World& world, const CounterChange* change);
 
 // The attempt has left the node by an interface that leads to no pod, although its destination is
 // in a service's or pod's network and no other node has it.
-std::optional<SilentCause> leak_of(const Attempted& attempt, const World& world);
+std::optional<Cause> leak_of(const Attempted& attempt, const World& world);
 
 // True if any address on its way is in a service's or pod's network.
 bool touches_cluster(const Attempted& attempt, const World& world);

@@ -93,6 +93,9 @@ enum class AddressClass { kPod, kService, kNode, kLoopback, kExternal };
 // As the JSON schema spells it: "pod", …
 std::string_view to_string(AddressClass address_class);
 
+// What the Docker host's namespace is called.
+inline constexpr std::string_view kHostPlace = "host";
+
 struct World {
   std::map<std::uint32_t, std::shared_ptr<const Netns>> namespaces;  // by inode number
   std::uint32_t own_netns = 0;                                       // the node's

@@ -48,17 +48,40 @@ std::vector<WatchedPrefix> NodeScope::prefixes() const {
 }
 
 void NodeScope::refresh(BpfObject& bpf, WorldLoader& world) {
-  const auto found = world.world()->namespaces.find(switch_.home());
-  if (found == world.world()->namespaces.end() || found->second == seen_) return;
-  seen_ = found->second;
+  const std::shared_ptr<const World> now = world.world();
+  const auto found = now->namespaces.find(switch_.home());
+  const bool node_changed = found != now->namespaces.end() && found->second != seen_;
+  const bool pods_changed = now->workloads && now->workloads != seen_pods_;
   std::size_t added = 0;
-  for (const Address& address : seen_->addresses) {
-    if (is_of_this_node_alone(address)) added += own_.insert(host_cidr(address)).second ? 1 : 0;
+  if (node_changed) {
+    seen_ = found->second;
+    for (const Address& address : seen_->addresses) {
+      if (is_of_this_node_alone(address)) added += own_.insert(host_cidr(address)).second ? 1 : 0;
+    }
+  }
+  if (pods_changed) {
+    seen_pods_ = now->workloads;
+    added += add_pods(*seen_pods_);
   }
   if (added > 0) {
     for (const WatchedPrefix& prefix : prefixes()) bpf.watch_prefix(prefix);
   }
-  find_hosts(bpf, world, *seen_);
+  if (node_changed) find_hosts(bpf, world, *seen_);
+}
+
+// Returns how many addresses are new: none where the CNI's configuration has named their network.
+std::size_t NodeScope::add_pods(const Workloads& workloads) {
+  const auto is_known = [](const std::vector<Cidr>& networks, const Address& address) {
+    return std::ranges::any_of(networks, [&](const Cidr& cidr) { return cidr.contains(address); });
+  };
+  std::size_t added = 0;
+  for (const Pod& pod : workloads.pods()) {
+    for (const Address& address : pod.addresses) {
+      if (is_known(own_pods_, address) || !is_known(cluster_, address)) continue;
+      added += own_.insert(host_cidr(address)).second ? 1 : 0;
+    }
+  }
+  return added;
 }
 
 // The host is behind the veth that the default route leaves by, or that Docker has named eth0. The

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <set>
 #include <vector>
 
@@ -24,21 +25,24 @@ class NodeScope {
   // All prefixes known now, for BpfOptions.
   std::vector<WatchedPrefix> prefixes() const;
 
-  // Looks at the node's links and addresses and tells bpf and world what is new. Call when the
-  // world may have changed; does nothing if the node's part of it has not.
+  // Looks at the node's links, its addresses and its pods' and tells bpf and world what is new.
+  // Call when the world may have changed; does nothing if that part of it has not.
   void refresh(BpfObject& bpf, WorldLoader& world);
 
   // Namespaces of the Docker host: one, or none if it was not found.
   const std::set<std::uint32_t>& hosts() const { return hosts_; }
 
  private:
+  std::size_t add_pods(const Workloads& workloads);
   void find_hosts(const BpfObject& bpf, WorldLoader& world, const Netns& node);
 
   std::vector<Cidr> cluster_;
   std::vector<Cidr> own_pods_;
   std::set<Cidr> own_;
   std::set<std::uint32_t> hosts_;
-  std::shared_ptr<const Netns> seen_;  // the node's namespace as it was at the last look
+  // The node's namespace and its pods as they were at the last look.
+  std::shared_ptr<const Netns> seen_;
+  std::shared_ptr<const Workloads> seen_pods_;
   NetnsSwitch switch_;
 };
 

@@ -260,7 +260,7 @@ void WorldLoader::set_host_link(std::uint32_t ifindex, const VethPeer& peer) {
   auto world = std::make_shared<World>(*world_);
   auto host = std::make_shared<Netns>();
   host->inum = peer.netns;
-  host->where = "host";
+  host->where = kHostPlace;
   for (const auto& [own_ifindex, each] : host_links_) {
     if (each.netns == peer.netns)
       host->links[each.ifindex] = {each.ifname, "veth", Peer{own_ifindex, switch_.home()}};

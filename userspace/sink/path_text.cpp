@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::size_t kColumns = 120;
 constexpr std::size_t kIndent = 14;
+constexpr std::size_t kFlowColumn = 25;
 
 std::string packet_text(const HopView& hop) {
   if (!hop.packet) return hop.note;
@@ -35,23 +36,23 @@ std::string padded(const StyledText& text, std::size_t columns) {
 }
 
 // In words, so that no line is longer than the terminal, as far as words allow.
-std::string wrapped(const std::string& text, const Painter& paint) {
-  std::string result;
+std::string wrapped(const std::string& text, const Painter& paint, const StyledText& lead = {}) {
+  std::string result = std::string(kIndent, ' ') + lead.bytes;
+  std::size_t column = kIndent + lead.columns;
   std::string line;
   std::size_t at = 0;
-  const auto flush = [&] {
-    result += std::string(kIndent, ' ') + paint(line).bytes + '\n';
-    line.clear();
-  };
   while (at < text.size()) {
     const std::size_t end = std::min(text.find(' ', at), text.size());
     const std::string word = text.substr(at, end - at);
-    if (!line.empty() && kIndent + line.size() + 1 + word.size() > kColumns) flush();
+    if (!line.empty() && column + line.size() + 1 + word.size() > kColumns) {
+      result += paint(line).bytes + '\n' + std::string(kIndent, ' ');
+      column = kIndent;
+      line.clear();
+    }
     line += (line.empty() ? "" : " ") + word;
     at = end + 1;
   }
-  if (!line.empty()) flush();
-  return result;
+  return result + paint(line).bytes + '\n';
 }
 
 }  // namespace
@@ -90,27 +91,35 @@ std::string path_text(const std::vector<HopView>& path, const Painter& paint, st
   return text;
 }
 
+std::string cause_text(const Cause& cause, const Painter& paint, const StyledText& lead) {
+  std::string text = wrapped(cause.id + ": " + cause.explanation, paint, lead);
+  if (!cause.advice.empty()) text += wrapped("advice: " + cause.advice, paint);
+  return text;
+}
+
 std::string attempt_text(const AttemptReport& report, const Painter& paint, int utc_offset_s) {
   const Drop& drop = report.drop;
   const AttemptState& attempt = *drop.attempt;
   std::string line =
       fmt::format("{}  {:<9}  ", paint(clock_text(drop.time_ns, utc_offset_s), Style::kDim).bytes,
                   fmt::format("SYN {}", attempt.syn));
+  const double age_s = static_cast<double>(attempt.age_ns) / 1e9;
+  const bool is_answered = report.outcome != Outcome::kUnanswered;
+  const std::string answered =
+      is_answered ? fmt::format("  answered after all: SYN {}, {:.1f} s{}", attempt.syn, age_s,
+                                attempt.dropped > 0 ? fmt::format(", {} dropped", attempt.dropped)
+                                                    : std::string())
+                  : std::string();
   std::vector<FlowEnd> ends = flow_ends(drop, false);
-  fit(ends, kColumns - kIndent);
+  fit(ends, kColumns - kFlowColumn - answered.size());
   for (std::size_t i = 0; i < ends.size(); ++i)
     line += (i == 0 ? "" : " → ") + paint(to_string(ends[i]), ends[i].style).bytes;
-  const double age_s = static_cast<double>(attempt.age_ns) / 1e9;
-  if (report.outcome != Outcome::kUnanswered) {
-    const std::string dropped =
-        attempt.dropped > 0 ? fmt::format(", {} dropped", attempt.dropped) : "";
-    return line +
-           fmt::format("  answered after all: SYN {}, {:.1f} s{}\n", attempt.syn, age_s, dropped);
-  }
-  line += "  " + paint(fmt::format("UNANSWERED for {:.1f} s", age_s), Style::kReason).bytes + '\n';
-  line += wrapped(report.cause + ": " + report.explanation, paint);
-  if (!report.advice.empty()) line += wrapped("advice: " + report.advice, paint);
-  return line;
+  line += answered + '\n';
+  if (is_answered) return line;
+  StyledText lead = paint(fmt::format("UNANSWERED for {:.1f} s", age_s), Style::kReason);
+  lead.bytes += "  ";
+  lead.columns += 2;
+  return line + cause_text({report.cause, report.explanation, report.advice}, paint, lead);
 }
 
 }  // namespace droptrace

@@ -19,6 +19,9 @@ std::string clock_text(std::int64_t time_ns, int utc_offset_s);
 std::string path_text(const std::vector<HopView>& path, const Painter& paint, std::size_t indent);
 
 // What became of an attempt, and why, in a line or two.
+// A cause in indented lines; lead stands before it.
+std::string cause_text(const Cause& cause, const Painter& paint, const StyledText& lead = {});
+
 std::string attempt_text(const AttemptReport& report, const Painter& paint, int utc_offset_s);
 
 }  // namespace droptrace

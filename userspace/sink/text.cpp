@@ -330,6 +330,7 @@ std::string TextSink::drop(const Drop& drop) {
 
   std::string text = std::move(layout).take();
   for (const std::string& frame : drop.stack) text += '\t' + paint(frame).bytes + '\n';
+  if (drop.cause && !repeat) text += cause_text(*drop.cause, paint);
   return text + path_text(drop.path, paint, kIndent);
 }
 
