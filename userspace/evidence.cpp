@@ -103,9 +103,9 @@ void Evidence::close_recording(std::int64_t time_ns, const Totals& totals) {
                                   : fmt::format("{}; {} not recorded: {}", figures, missing,
                                                 file_->problem().value_or("nobody read on"))));
   if (failed_)
-    say_(fmt::format("{} drops are not in the recording, {} are", missing, packets_written_));
+    say_(fmt::format("{} packets are not in the recording, {} are", missing, packets_written_));
   else if (wanted && options_.write != "-")
-    say_(fmt::format("recorded {} drop{} in {} ({} bytes)", packets_written_,
+    say_(fmt::format("recorded {} packet{} in {} ({} bytes)", packets_written_,
                      packets_written_ == 1 ? "" : "s", options_.write, file_->size()));
 }
 

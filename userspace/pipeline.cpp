@@ -67,7 +67,13 @@ std::string Pipeline::add_attempt(const Attempted& attempt, const World& world,
   if (!options_.all && !touches_cluster(attempt, world)) return {};
   const AttemptReport report = report_of(attempt, world, names_, enrich_options_, change);
   if (is_filtered(report.drop.record)) return {};
-  if (observe_) see_line(report.drop.time_ns, JsonSink().attempt(report));
+  const std::string json = JsonSink().attempt(report);
+  if (!options_.expect_drop.empty() && !expected_seen_) note_expectation(json);
+  if (observe_) {
+    RecordedEvent event = recorded_event(report.drop, plain_text_->attempt(report), json);
+    event.ends_attempt = true;
+    observe_(event);
+  }
   return sink_->attempt(report);
 }
 
@@ -94,12 +100,19 @@ std::string Pipeline::replay(const RecordedEvent& event) {
     if (type == "lost") {
       for (const auto& [cause, count] : lost_causes(event.json)) totals_.lost[cause] += count;
     }
-    const bool shown = options_.output == OutputFormat::kJson &&
-                       (type == "lost" || type == "unanswered" || type == "answered");
+    const bool shown = options_.output == OutputFormat::kJson && type == "lost";
     return shown ? event.json + '\n' : std::string();
   }
+  if (event.ends_attempt) return replay_attempt(event);
   ++totals_.seen;
   if (!passes(event.record, event.noise)) return {};
+  if (!options_.expect_drop.empty() && !expected_seen_) note_expectation(event.json);
+  if (observe_) observe_(event);
+  return (options_.output == OutputFormat::kJson ? event.json : event.text) + '\n';
+}
+
+std::string Pipeline::replay_attempt(const RecordedEvent& event) {
+  if (is_filtered(event.record)) return {};
   if (!options_.expect_drop.empty() && !expected_seen_) note_expectation(event.json);
   if (observe_) observe_(event);
   return (options_.output == OutputFormat::kJson ? event.json : event.text) + '\n';

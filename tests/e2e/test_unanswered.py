@@ -12,6 +12,7 @@ from cases import Lab, case
 from droptrace_runner import Result, Trace, check_fields, parse_line
 from mini_node import POD_A, POD_B, WEB
 from patience import PATIENCE
+from test_recording import IN_NODE, copied_out, need, replayed, tshark_rows
 from test_queues import agent, queue_new_connections
 from traffic import CONNECTED, PENDING, Dial, listening
 
@@ -128,6 +129,29 @@ def hang_that_began_before_the_log_is_reported(lab: Lab) -> None:
         # Whether the counters move once more depends on when the next SYN is due.
         check_fields(record, {"where": POD_B.where, "original.dst": WEB.cluster_ip})
         assert "1 connection waits at port 8080" in record["explanation"], record
+
+
+@case()
+def unanswered_attempt_is_recorded_replayed_and_reported(lab: Lab) -> None:
+    options = ("-w", IN_NODE, "--report", "/run/live.md", "--expect-drop", "cause=no-route-back")
+    lab.node.ip("podB", "route del default", "route del 10.244.0.0/24")
+    with listening(lab.node.namespace("podB"), 8080), lab.trace(*options) as trace:
+        with lab.dial("podA", WEB.cluster_ip, WEB.port) as dial:
+            record = wait_for(trace, "unanswered", {"packet.sport": dial.sport})
+            dialled = dial.sport
+        result = trace.stop()
+    assert result.status == 0, result
+    assert "no-route-back" in lab.node.path("/run/live.md").read_text()
+    with copied_out(lab) as file:
+        assert attempts(replayed(lab, file, "-o", "json")) == [record]
+        text = replayed(lab, file).stdout
+        assert "UNANSWERED for" in text and "no-route-back: delivered to" in text, text
+        assert not attempts(replayed(lab, file, "-o", "json", "port", "1"))
+        need("tshark")
+        rows = tshark_rows(file, "tcp.srcport", "ip.dst", "tcp.flags.syn", "frame.comment")
+    assert rows[0][:3] in (
+        [str(dialled), POD_B.ip, flag] for flag in ("1", "True")
+    ) and "UNANSWERED" in rows[0][3], rows
 
 
 @case()

@@ -39,7 +39,28 @@ Options json_with_noise() {
   Options options;
   options.output = OutputFormat::kJson;
   options.noise = true;
+  options.all = true;
   return options;
+}
+
+// Nobody has answered it.
+Attempted unanswered() {
+  Hop hop;
+  hop.boot_ns = 7;
+  hop.isn = 4711;
+  hop.netns = 5;
+  hop.ifindex = 2;
+  hop.ifname = "eth0";
+  hop.event = HopEvent::kReceive;
+  hop.tcp_flags = kTcpSyn;
+  hop.tuple = {{parse_address("10.244.0.5").value(), 40000},
+               {parse_address("10.96.0.10").value(), 81},
+               IPPROTO_TCP};
+  Attempted attempt;
+  attempt.isn = hop.isn;
+  attempt.dialled = hop.tuple;
+  attempt.hops = {hop};
+  return attempt;
 }
 
 // A live run; what it recorded and what it said.
@@ -48,6 +69,7 @@ struct Live {
     pipeline.set_observer([this](const RecordedEvent& event) { writer.add(event); }, {});
     for (const RecordBuilder& record : {syn(), syn(9), syn(), harmless()})
       output += pipeline.add(decode_drop(record.bytes()).value(), World());
+    output += pipeline.add_attempt(unanswered(), World(), nullptr);
     output += pipeline.report_lost(5, {{"ring_buffer_full", 3}});
     output += pipeline.finish(6, {{"drop", "attached"}});
     file = writer.take();
@@ -73,6 +95,8 @@ TEST_CASE("a replay gives the lines that the trace gave") {
   Totals totals;
   CHECK(replay(live.file, json_with_noise(), &totals) == live.output);
   CHECK(totals.seen == 4);
+  CHECK(totals.shown == 4);
+  CHECK(live.output.find(R"("type":"unanswered")") != std::string::npos);
   CHECK(totals.lost == std::map<std::string, std::uint64_t>{{"ring_buffer_full", 3}});
 }
 
@@ -83,6 +107,7 @@ TEST_CASE("a replay in text gives the text of then") {
   const std::string text = replay(live.file, options);
   CHECK(text.find("SYN 1") != std::string::npos);
   CHECK(text.find("same place (2 dropped)") != std::string::npos);
+  CHECK(text.find("UNANSWERED") != std::string::npos);
   CHECK(text.find('{') == std::string::npos);
 }
 

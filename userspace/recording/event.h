@@ -22,8 +22,9 @@ struct RecordedEvent {
   std::string peer;          // "pod:data/web-0/eth0"; empty: not known
   std::vector<std::pair<Address, std::string>> names;  // "web-0.data", "web.data.svc"
   bool noise = false;
-  std::string text;  // of the live log, plain, without the last line's end
-  std::string json;  // the line of JSON, without its end
+  bool ends_attempt = false;  // what became of an attempt, which is no drop
+  std::string text;           // of the live log, plain, without the last line's end
+  std::string json;           // the line of JSON, without its end
 };
 
 // text and json: what the sinks made of the drop.

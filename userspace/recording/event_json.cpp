@@ -46,6 +46,8 @@ bool add_facts(RecordedEvent& event) {
   event.where = text(json, "where");
   event.peer = text(json, "peer");
   event.noise = json.contains("noise");
+  const std::string type = text(json, "type");
+  event.ends_attempt = type == "unanswered" || type == "answered";
   if (const auto original = json.find("original"); original != json.end()) {
     const auto src = end_of_flow(*original, "src", "sport");
     const auto dst = end_of_flow(*original, "dst", "dport");
