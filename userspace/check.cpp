@@ -24,6 +24,7 @@
 #include "kernel/output.h"
 #include "kernel/privileges.h"
 #include "kernel/self_test.h"
+#include "path_log.h"
 #include "sink/check_text.h"
 #include "sink/json.h"
 
@@ -107,6 +108,8 @@ void check_tracing(CheckReport& report, bool log_libbpf) {
     const DropReasons reasons(types.drop_reason_enums);
     BpfObject bpf(bpf_options(types), reasons, log_libbpf);
     bpf.attach();
+    PathLog path_log(0);
+    path_log.attach(bpf, bpf_options(types), types);  // a refusal is among the programs' states
     report.emplace_back("programs", describe_programs(bpf));
     auto symbols = read_kernel_symbols();
     if (symbols.problem) kernel.push_back({Level::kWarn, "symbols", *symbols.problem, ""});

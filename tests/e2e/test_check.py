@@ -29,6 +29,8 @@ def a_healthy_node(lab: Lab) -> None:
     status, report = check(lab)
     assert status == 0 and not ids(report, "fail") and not ids(report, "warn"), report
     assert list(report["sections"]) == ["kernel", "programs", "engines", "node", STATE], report
+    programs = {each["id"]: each["fact"] for each in report["sections"]["programs"]}
+    assert programs["dt_drop"] == programs["dt_path_transmit"] == "attached", programs
     facts = {each["id"]: each["fact"] for each in report["sections"]["node"]}
     assert "10.96.0.0/16" in facts["service-cidr"] and "kubeadm.conf" in facts["pod-cidr"], facts
     assert lab.node.run("nft", "-s", "-a", "list", "ruleset") == before

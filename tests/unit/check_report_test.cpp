@@ -23,10 +23,10 @@ TEST_CASE("a report fails if one of its findings does") {
 TEST_CASE("the report for people has a line for each finding and one for what mends it") {
   CHECK(check_text(report_with(Level::kFail, "it is off"), false) ==
         "kernel\n"
-        "        release             Linux 6.1\n"
+        "        release                Linux 6.1\n"
         "node\n"
-        "  FAIL  ip-forward          it is off\n"
-        "                            \u2192 sysctl -w net.ipv4.ip_forward=1\n");
+        "  FAIL  ip-forward             it is off\n"
+        "                               \u2192 sysctl -w net.ipv4.ip_forward=1\n");
 }
 
 TEST_CASE("a hostile name does not drive the terminal") {

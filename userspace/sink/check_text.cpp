@@ -36,10 +36,10 @@ std::string check_text(const CheckReport& report, bool color) {
   for (const auto& [section, findings] : report) {
     text += paint(section).bytes + "\n";
     for (const Finding& each : findings) {
-      text += fmt::format("  {}  {:<19} {}\n", paint(label(each.level), style_of(each.level)).bytes,
+      text += fmt::format("  {}  {:<22} {}\n", paint(label(each.level), style_of(each.level)).bytes,
                           escaped(each.id).bytes, paint(each.fact).bytes);
       if (!each.advice.empty())
-        text += fmt::format("  {:25} → {}\n", "", paint(each.advice, Style::kService).bytes);
+        text += fmt::format("  {:28} → {}\n", "", paint(each.advice, Style::kService).bytes);
     }
   }
   return text;
