@@ -4,7 +4,7 @@
  * of its socket. An object of its own, with a ring of its own, so that a flood of SYNs costs no
  * record of a drop. All of it is joined in user space, by the client's initial sequence number.
  *
- * Two of these programs see every packet: they leave at the first test that fails.
+ * Three of these programs see every packet: they leave at the first test that fails.
  */
 #include "skb.bpf.h"
 
@@ -44,6 +44,9 @@ struct {
 #define TCP_SYN_SENT 2
 #define TCP_CLOSE 7
 
+#define NF_INET_LOCAL_OUT 3
+#define NF_PASSED 1 /* nf_hook_slow(): all hook functions said accept */
+
 /* A segment's headers, of which IPv6 needs the most. */
 struct segment {
 	__u8 ip[IPV6_LENGTH + TCP_LENGTH];
@@ -58,6 +61,7 @@ struct stop {
 	__u32 event; /* enum dt_hop_event */
 	__u8 icmp_type;
 	__u8 icmp_code;
+	__u8 hook;
 };
 
 static __always_inline __u32 number_at(const __u8 *bytes)
@@ -193,6 +197,7 @@ static __always_inline void record_segment(const struct sk_buff *skb, const stru
 	hop->event = stop->event;
 	hop->icmp_type = stop->icmp_type;
 	hop->icmp_code = stop->icmp_code;
+	hop->hook = stop->hook;
 	hop->tcp_flags = flags;
 	hop->isn = flags & TCP_ACK ? number_at(segment->tcp + 8) - 1 : number_at(segment->tcp + 4);
 	hop->tuple = tuple;
@@ -243,6 +248,31 @@ int BPF_PROG(dt_path_receive, struct sk_buff *skb)
 		return 0;
 	stop.dev = skb->dev;
 	stop.netns = skb->dev->nd_net.net->ns.inum;
+	record_segment(skb, &segment, &stop);
+	return 0;
+}
+
+/*
+ * All functions at the hook have let it pass: otherwise it may be freed already. Where fexit
+ * programs are allowed; a packet that comes out of an NFQUEUE goes another way.
+ */
+SEC("?fexit/nf_hook_slow")
+int BPF_PROG(dt_path_hook, const struct sk_buff *skb, const struct nf_hook_state *state,
+	     const void *entries, unsigned int start, int verdict)
+{
+	struct segment segment;
+	struct stop stop = {.event = DT_HOP_HOOK};
+
+	if (verdict != NF_PASSED || skb->len > LONGEST)
+		return 0;
+	if (state->pf != NFPROTO_IPV4 && state->pf != NFPROTO_IPV6)
+		return 0;
+	if (!read_segment(&segment, skb->head + skb->network_header, skb->protocol))
+		return 0;
+	stop.hook = state->hook;
+	/* A packet that is forwarded still has the device it came by where it leaves. */
+	stop.dev = state->hook < NF_INET_LOCAL_OUT ? state->in : state->out;
+	stop.netns = state->net->ns.inum;
 	record_segment(skb, &segment, &stop);
 	return 0;
 }

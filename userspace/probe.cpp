@@ -5,7 +5,6 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -14,6 +13,7 @@
 #include <utility>
 
 #include "core/probe.h"
+#include "kernel/clock.h"
 #include "kernel/error.h"
 #include "kernel/netns.h"
 #include "kernel/output.h"
@@ -94,17 +94,10 @@ Endpoint local_endpoint(int fd) {
   return endpoint;
 }
 
-std::uint64_t now_ns() {
-  timespec now{};
-  ::clock_gettime(CLOCK_BOOTTIME, &now);
-  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000ULL +
-         static_cast<std::uint64_t>(now.tv_nsec);
-}
-
 class Prober : public Guest {
  public:
   Prober(const ProbeOptions& options, ProbeTarget target)
-      : options_(options), target_(std::move(target)), began_ns_(now_ns()) {
+      : options_(options), target_(std::move(target)), began_ns_(boot_ns()) {
     result_.to = options.to;
   }
 
@@ -153,7 +146,7 @@ void Prober::connect_from(const std::string& netns, const Endpoint& to) {
       return;
     }
     const SocketAddress address = socket_address(to);
-    dialled_ns_ = now_ns();
+    dialled_ns_ = boot_ns();
     if (::connect(socket_.get(), reinterpret_cast<const sockaddr*>(&address.storage),
                   address.size) != 0)
       error = errno;
@@ -165,7 +158,7 @@ void Prober::connect_from(const std::string& netns, const Endpoint& to) {
 
 // error: what connect(2) said in the end; ETIMEDOUT: nothing yet.
 void Prober::settle(int error) {
-  settled_ns_ = now_ns();
+  settled_ns_ = boot_ns();
   result_.took_ns = settled_ns_ - dialled_ns_;
   if (error == 0) {
     result_.outcome = Outcome::kAnswered;
@@ -178,11 +171,12 @@ void Prober::settle(int error) {
 bool Prober::dial(const World& world, const PathLog::Live& live, PathLog& path_log) {
   const auto endpoint = resolve_target(target_, world);
   if (const auto* problem = std::get_if<std::string>(&endpoint)) {
-    if (now_ns() - began_ns_ < kServicesNs && target_.kind != ProbeTarget::Kind::kPod) return false;
+    if (boot_ns() - began_ns_ < kServicesNs && target_.kind != ProbeTarget::Kind::kPod)
+      return false;
     throw Error("cannot probe " + options_.to + ": " + *problem);
   }
   // The names of services are worth a moment.
-  if (!world.services && now_ns() - began_ns_ < kServicesNs / 2) return false;
+  if (!world.services && boot_ns() - began_ns_ < kServicesNs / 2) return false;
   if (!path_log.hooks())
     throw Error("cannot follow connection attempts on this kernel: see droptrace check",
                 kExitUnsupported);
@@ -201,11 +195,11 @@ bool Prober::step(const World& world, const PathLog::Live& live, PathLog& path_l
       socklen_t size = sizeof(error);
       ::getsockopt(socket_.get(), SOL_SOCKET, SO_ERROR, &error, &size);
       settle(error);
-    } else if (now_ns() - dialled_ns_ >= options_.timeout_ns) {
+    } else if (boot_ns() - dialled_ns_ >= options_.timeout_ns) {
       settle(ETIMEDOUT);
     }
   }
-  if (settled_ns_ == 0 || now_ns() - settled_ns_ < kGraceNs) return false;
+  if (settled_ns_ == 0 || boot_ns() - settled_ns_ < kGraceNs) return false;
   conclude(world, live, path_log);
   is_done_ = true;
   return true;
@@ -219,8 +213,11 @@ void Prober::conclude(const World& world, const PathLog::Live& live, PathLog& pa
   }
   if (attempt) {
     const auto change = path_log.change(*attempt, live);
-    result_.report = report_of(*attempt, world, {}, {}, change ? &*change : nullptr);
+    EnrichOptions enrich_options;
+    enrich_options.realtime_offset_ns = realtime_offset_ns();
+    result_.report = report_of(*attempt, world, {}, enrich_options, change ? &*change : nullptr);
   } else {
+    result_.report.drop.time_ns = clock_ns(CLOCK_REALTIME);
     result_.report.cause = "not-seen";
     result_.report.explanation = "no device of a watched namespace has passed the SYN";
   }

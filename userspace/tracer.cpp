@@ -3,7 +3,6 @@
 
 #include <malloc.h>
 #include <signal.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -18,6 +17,7 @@
 #include "evidence.h"
 #include "kernel/bpf_object.h"
 #include "kernel/child.h"
+#include "kernel/clock.h"
 #include "kernel/entry_test.h"
 #include "kernel/error.h"
 #include "kernel/event_loop.h"
@@ -42,12 +42,6 @@ constexpr std::uint64_t kSettleNs = 50 * kMs;  // from an event to the change th
 constexpr std::uint64_t kPollNs = 10 * kMs;    // how often the ring is drained while it is busy
 constexpr int kQuietPolls = 10;                // so many empty rounds end the polling
 constexpr std::size_t kRoundRecords = 4096;    // then signals and timers get their turn
-
-std::int64_t clock_ns(clockid_t clock) {
-  timespec now{};
-  ::clock_gettime(clock, &now);
-  return now.tv_sec * 1'000'000'000LL + now.tv_nsec;
-}
 
 class Tracer {
  public:
@@ -156,7 +150,7 @@ int Tracer::run() {
 }
 
 void Tracer::attach() {
-  pipeline_.set_realtime_offset(clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_BOOTTIME));
+  pipeline_.set_realtime_offset(realtime_offset_ns());
   refresh_world();
   evidence_.serve(loop_, [this] { return metrics_now(options_, pipeline_.totals(), bpf_); });
   evidence_.start(pipeline_, header_of(environment_line(environment(options_, networks_))));
@@ -263,7 +257,7 @@ void Tracer::sync_namespaces() {
 }
 
 void Tracer::refresh_world() {
-  world_.refresh(static_cast<std::uint64_t>(clock_ns(CLOCK_BOOTTIME)));
+  world_.refresh(boot_ns());
   scope_.refresh(bpf_, world_);
   sync_namespaces();
 }
@@ -296,7 +290,7 @@ void Tracer::on_poll() {
 
 void Tracer::housekeep() {
   // The wall clock may be stepped or slewed while we run.
-  pipeline_.set_realtime_offset(clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_BOOTTIME));
+  pipeline_.set_realtime_offset(realtime_offset_ns());
   drain();
   judge_attempts(false);
   refresh_world();
@@ -327,11 +321,10 @@ void Tracer::flush_waiting(bool all) {
   if (pipeline_.complete()) return;
   path_log_.drain();
   lookups_.share_names(world_);
-  lookups_.flush(static_cast<std::uint64_t>(clock_ns(CLOCK_BOOTTIME)), all, world_.live(),
-                 [this](Record record) {
-                   write(pipeline_.add(std::move(record), *world_.world()));
-                   return !pipeline_.complete();
-                 });
+  lookups_.flush(boot_ns(), all, world_.live(), [this](Record record) {
+    write(pipeline_.add(std::move(record), *world_.world()));
+    return !pipeline_.complete();
+  });
   if (!evidence_.flush() || pipeline_.complete()) end();
 }
 
@@ -344,7 +337,7 @@ void Tracer::step_guest() {
 
 void Tracer::judge_attempts(bool all) {
   path_log_.drain();
-  const auto now_ns = static_cast<std::uint64_t>(clock_ns(CLOCK_BOOTTIME));
+  const auto now_ns = boot_ns();
   for (const auto& [attempt, change] : path_log_.judge(now_ns, all, world_.live()))
     write(pipeline_.add_attempt(attempt, *world_.world(), change ? &*change : nullptr));
 }

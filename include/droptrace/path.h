@@ -14,6 +14,7 @@ enum dt_hop_event {
 	DT_HOP_WAS_RESET,    /* the client's socket has taken a reset */
 	DT_HOP_ESTABLISHED,  /* the client's socket has taken the SYN-ACK */
 	DT_HOP_CLOSED,	     /* the client's socket has given up */
+	DT_HOP_HOOK,	     /* it has passed a hook of netfilter: hook */
 };
 
 #define DT_HOP_HAS_ORIGINAL 1
@@ -34,7 +35,8 @@ struct dt_hop {
 	dt_u8 icmp_type;
 	dt_u8 icmp_code;
 	dt_u8 ttl;
-	dt_u8 pad[2];
+	dt_u8 hook; /* NF_INET_* */
+	dt_u8 pad;
 };
 DT_ASSERT(sizeof(struct dt_hop) == 128, "dt_hop is part of the ABI");
 

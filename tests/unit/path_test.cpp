@@ -78,6 +78,26 @@ TEST_CASE("an answer that was seen on its way back only is lost there") {
   CHECK(cause_of(judged[0], World{}, nullptr).id == "syn-ack-lost");
 }
 
+TEST_CASE("behind the last hook that it passed an attempt is lost in that namespace") {
+  Paths paths;
+  for (const std::uint64_t at_ns : {std::uint64_t{0}, kSecondNs}) {
+    paths.add(hop(at_ns, HopEvent::kReceive, 2, kClient, kService), 0);
+    for (const Hook hook : {Hook::kPrerouting, Hook::kForward}) {
+      Hop passed = hop(at_ns + 10, HopEvent::kHook, 2, kClient, kServer);
+      passed.hook = hook;
+      paths.add(passed, 0);
+    }
+  }
+  const auto judged = paths.judge(3 * kSecondNs, 3 * kSecondNs, 0);
+  REQUIRE(judged.size() == 1);
+  CHECK(judged[0].syn() == 2);
+  CHECK(judged[0].hops.size() == 3);
+  CHECK(suspect_netns(judged[0]) == 2);
+  const Cause cause = cause_of(judged[0], World{}, nullptr);
+  CHECK(cause.id == "lost-on-the-way");
+  CHECK(cause.explanation.find("behind its forward hook") != std::string::npos);
+}
+
 TEST_CASE("where hops were lost, only a client that tries again is reported") {
   Paths paths;
   send_syn(paths, 0);

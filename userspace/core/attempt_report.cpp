@@ -51,7 +51,7 @@ std::vector<HopView> describe_hops(const Attempted& attempt, const World& world)
       view.where = world.where(hop.netns);
     }
     view.ifname = hop.ifname;
-    view.event = to_string(hop.event);
+    view.event = hop.event_text();
     view.offset_ns = hop.boot_ns - hops.front().boot_ns;
     view.note = note_of(hop);
     if (!hop.is_packet()) continue;

@@ -69,7 +69,7 @@ void put_ip(std::vector<std::uint8_t>& bytes, const Hop& hop) {
 
 }  // namespace
 
-std::string_view to_string(HopEvent event) {
+std::string_view Hop::event_text() const {
   switch (event) {
     case HopEvent::kTransmit:
       return "xmit";
@@ -89,6 +89,8 @@ std::string_view to_string(HopEvent event) {
       return "established";
     case HopEvent::kClosed:
       return "closed";
+    case HopEvent::kHook:
+      return to_string(hook);
   }
   return "";
 }
@@ -102,7 +104,7 @@ std::optional<Hop> decode_hop(std::span<const std::byte> bytes) {
   if (bytes.size() != sizeof(raw)) return std::nullopt;
   std::memcpy(&raw, bytes.data(), sizeof(raw));
   const auto tuple = tuple_of(raw.tuple);
-  if (!tuple || raw.event > DT_HOP_CLOSED) return std::nullopt;
+  if (!tuple || raw.event > DT_HOP_HOOK) return std::nullopt;
 
   Hop hop;
   hop.boot_ns = raw.time_ns;
@@ -114,6 +116,11 @@ std::optional<Hop> decode_hop(std::span<const std::byte> bytes) {
   hop.tcp_flags = raw.tcp_flags;
   hop.icmp_type = raw.icmp_type;
   hop.icmp_code = raw.icmp_code;
+  if (hop.event == HopEvent::kHook) {
+    const auto hook = hook_from_number(raw.tuple.family, raw.hook);
+    if (!hook) return std::nullopt;
+    hop.hook = *hook;
+  }
   hop.ttl = raw.ttl;
   hop.tuple = *tuple;
   if ((raw.flags & DT_HOP_HAS_ORIGINAL) != 0) hop.original = tuple_of(raw.original);

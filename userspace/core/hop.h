@@ -11,6 +11,7 @@
 
 #include "core/address.h"
 #include "core/decode.h"
+#include "core/hook.h"
 
 namespace droptrace {
 
@@ -24,10 +25,8 @@ enum class HopEvent {
   kWasReset,     // the client's socket has taken a reset
   kEstablished,  // the client's socket has taken the SYN-ACK
   kClosed,       // the client's socket has given up
+  kHook,         // it has passed a hook of netfilter
 };
-
-// As the JSON schema spells it: "xmit", "receive", "reset", …
-std::string_view to_string(HopEvent event);
 
 // Numbers in host order.
 struct Hop {
@@ -40,13 +39,16 @@ struct Hop {
   std::uint8_t tcp_flags = 0;  // of the packet
   std::uint8_t icmp_type = 0;
   std::uint8_t icmp_code = 0;
+  Hook hook = Hook::kPrerouting;  // of kHook
   std::uint8_t ttl = 0;
   Tuple tuple;                    // as the packet or the socket has it
   std::optional<Tuple> original;  // as it was dialled, where conntrack tells
   std::string ifname;
 
-  // A packet that a device passes on.
-  bool is_packet() const { return event == HopEvent::kTransmit || event == HopEvent::kReceive; }
+  // A packet that a device or a hook passes on.
+  bool is_packet() const {
+    return event == HopEvent::kTransmit || event == HopEvent::kReceive || event == HopEvent::kHook;
+  }
   bool is_syn() const { return is_packet() && (tcp_flags & (kTcpSyn | kTcpAck)) == kTcpSyn; }
   bool is_answer() const { return is_packet() && !is_syn(); }
   bool is_reset() const { return is_packet() && (tcp_flags & kTcpRst) != 0; }
@@ -55,6 +57,9 @@ struct Hop {
   bool same_place(const Hop& other) const {
     return netns == other.netns && ifindex == other.ifindex;
   }
+  bool same_event(const Hop& other) const { return event == other.event && hook == other.hook; }
+  // As the JSON schema spells it: "xmit", "receive", "forward", "reset", …
+  std::string_view event_text() const;
 };
 
 // A hop in words.

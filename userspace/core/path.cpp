@@ -110,10 +110,10 @@ Paths::List::iterator Paths::begin(const Hop& hop, std::uint64_t lost) {
 
 void Paths::add_packet(Attempted& attempt, const Hop& hop) {
   const bool is_first_place =
-      attempt.has_place && hop.same_place(attempt.place) && hop.event == attempt.place.event;
+      attempt.has_place && hop.same_place(attempt.place) && hop.same_event(attempt.place);
   if (hop.is_syn()) {
     const bool again = std::ranges::any_of(attempt.hops, [&](const Hop& other) {
-      return other.is_syn() && other.same_place(hop) && other.event == hop.event;
+      return other.is_syn() && other.same_place(hop) && other.same_event(hop);
     });
     if (is_first_place || again || !attempt.has_place) {
       attempt.hops.clear();
@@ -152,6 +152,7 @@ void Paths::add(const Hop& hop, std::uint64_t lost) {
   switch (hop.event) {
     case HopEvent::kTransmit:
     case HopEvent::kReceive:
+    case HopEvent::kHook:
       return add_packet(attempt, hop);
     case HopEvent::kEstablished:
       return note_answered(attempt);

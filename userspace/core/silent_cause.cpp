@@ -95,7 +95,9 @@ Cause cause_at_server(const Hop& last, const World& world, const CounterChange* 
 
 // It came into a namespace and did not go on.
 Cause cause_on_the_way(const Hop& last, const World& world, const CounterChange* change) {
-  const std::string at = place(last, world);
+  std::string at = place(last, world);
+  if (last.event == HopEvent::kHook)
+    at += fmt::format(", behind its {} hook", to_string(last.hook));
   if (change) {
     for (const QueueState& queue : change->after.queues) {
       if (queue.waiting == 0) continue;
@@ -155,7 +157,7 @@ std::uint64_t CounterChange::grown(const std::string& name) const {
 std::uint32_t suspect_netns(const Attempted& attempt) {
   if (attempt.last_answer()) return 0;
   const Hop* const last = attempt.last_syn();
-  return last && last->event == HopEvent::kReceive ? last->netns : 0;
+  return last && last->event != HopEvent::kTransmit ? last->netns : 0;
 }
 
 std::optional<Cause> leak_of(const Attempted& attempt, const World& world) {
@@ -197,7 +199,7 @@ Cause cause_of(const Attempted& attempt, const World& world, const CounterChange
             "namespace has passed one",
             ""};
   if (const auto leak = leak_of(attempt, world)) return *leak;
-  if (last->event == HopEvent::kReceive) {
+  if (last->event != HopEvent::kTransmit) {
     return is_address_of(world, last->netns, last->tuple.dst.address)
                ? cause_at_server(*last, world, change)
                : cause_on_the_way(*last, world, change);

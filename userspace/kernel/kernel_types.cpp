@@ -108,6 +108,8 @@ KernelTypes read_kernel_types() {
   result.has_conntrack = btf__find_by_name_kind(vmlinux.get(), "nf_conn", BTF_KIND_STRUCT) > 0;
   result.tracepoints = read_tracepoints(vmlinux.get());
   collect_enums(vmlinux.get(), 1, result.drop_reason_enums);
+  const int hook = btf__find_by_name_kind(vmlinux.get(), "nf_hook_slow", BTF_KIND_FUNC);
+  if (hook > 0) result.nf_hook_slow = static_cast<std::uint32_t>(hook);
   result.has_nf_queue = function_arguments(vmlinux.get(), "nf_queue").has_value();
   read_nft_types(vmlinux.get(), result);
   if (has_module_types("nf_tables")) {

@@ -16,6 +16,7 @@ struct KernelTypes {
   bool kfree_skb_has_reason = false;               // the tracepoint's third argument, Linux >= 5.17
   bool has_conntrack = false;                      // struct nf_conn is known, so NAT can be read
   std::set<std::string, std::less<>> tracepoints;  // that tp_btf programs can be attached to
+  std::optional<std::uint32_t> nf_hook_slow;       // its type's id in the kernel's BTF
   bool has_nf_queue = false;                       // what puts packets into an NFQUEUE
   // How many arguments __nft_trace_packet has. nullopt if it is not known, or if the kernel keeps
   // rules as it did before Linux 5.17; nf_tables may be a module that is not loaded.

@@ -2,6 +2,8 @@
 #include "kernel/path_hooks.h"
 
 #include <cerrno>
+#include <cstdint>
+#include <iterator>
 #include <string_view>
 #include <vector>
 
@@ -12,6 +14,7 @@
 #include "droptrace_path.skel.h"
 
 #include "kernel/error.h"
+#include "kernel/unique_fd.h"
 
 namespace droptrace {
 
@@ -21,6 +24,20 @@ constexpr std::string_view kSection = "tp_btf/";
 
 // The maps that are the main object's, and say what is watched.
 constexpr const char* kShared[] = {"dt_netns", "dt_cidrs4", "dt_cidrs6"};
+
+// Returns 0, or why programs at the end of that function do not load: one that does nothing tells.
+int try_fexit(std::uint32_t btf_id) {
+  const bpf_insn nothing[] = {
+      {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0},
+      {.code = BPF_JMP | BPF_EXIT, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0}};
+  bpf_prog_load_opts options{};
+  options.sz = sizeof(options);
+  options.attach_btf_id = btf_id;
+  options.expected_attach_type = BPF_TRACE_FEXIT;
+  const UniqueFd loaded(bpf_prog_load(BPF_PROG_TYPE_TRACING, "dt_path_try", "GPL", nothing,
+                                      std::size(nothing), &options));
+  return loaded.valid() ? 0 : errno;
+}
 
 bool is_own(std::string_view map) {
   return map.starts_with("dt_path_") || map.ends_with(".rodata") || map.ends_with(".bss");
@@ -63,15 +80,28 @@ void PathHooks::load(const BpfObject& bpf, const BpfOptions& options, const Kern
   bpf_program* program = nullptr;
   bpf_object__for_each_program(program, object) {
     const std::string_view section = bpf_program__section_name(program);
+    if (!section.starts_with(kSection)) continue;
     const bool exists = types.tracepoints.contains(section.substr(kSection.size()));
     bpf_program__set_autoload(program, exists);
     programs_[bpf_program__name(program)] =
         exists ? "attached" : "this kernel does not have the tracepoint";
   }
+  bpf_program* const hook = state_->skeleton->progs.dt_path_hook;
+  const int refused = types.nf_hook_slow ? try_fexit(*types.nf_hook_slow) : ENOENT;
+  bpf_program__set_autoload(hook, refused == 0);
+  bpf_program__set_autoattach(hook, false);
   if (const int error = droptrace_path__load(state_->skeleton))
     throw Error("cannot be loaded: " + errno_text(-error));
   if (const int error = droptrace_path__attach(state_->skeleton))
     throw Error("cannot be attached: " + errno_text(-error));
+  programs_[bpf_program__name(hook)] = refused == 0 ? attach_hook() : errno_text(refused);
+}
+
+// Returns what has become of it: it only says more of what the others see, too.
+std::string PathHooks::attach_hook() {
+  droptrace_path& skeleton = *state_->skeleton;
+  skeleton.links.dt_path_hook = bpf_program__attach(skeleton.progs.dt_path_hook);
+  return skeleton.links.dt_path_hook ? "attached" : errno_text(errno);
 }
 
 int PathHooks::epoll_fd() const { return state_->ring->epoll_fd(); }

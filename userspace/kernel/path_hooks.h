@@ -33,6 +33,7 @@ class PathHooks {
   const std::map<std::string, std::string>& programs() const { return programs_; }
 
  private:
+  std::string attach_hook();
   void load(const BpfObject& bpf, const BpfOptions& options, const KernelTypes& types);
 
   struct State;
