@@ -50,12 +50,12 @@ KINDS: dict[str, tuple[str, list[str]]] = {
 }
 
 
-def program_account() -> tuple[int, int]:
-    """Nanoseconds and runs of dt_drop so far, over all that are loaded."""
+def account_of(name: str) -> tuple[int, int]:
+    """Nanoseconds and runs so far of the programs whose names begin so, over all that are loaded."""
     listed = subprocess.run(
         ["bpftool", "--json", "prog", "show"], check=True, capture_output=True, text=True
     )
-    programs = [p for p in json.loads(listed.stdout) if p.get("name", "").startswith("dt_drop")]
+    programs = [p for p in json.loads(listed.stdout) if p.get("name", "").startswith(name)]
     return sum(p.get("run_time_ns", 0) for p in programs), sum(p.get("run_cnt", 0) for p in programs)
 
 
@@ -92,9 +92,9 @@ def measure(binary: Path, backend: str, rules: list[str], *options: str) -> floa
         with lab.trace("--ring-size", "64M", *options, output="text") as trace:
             flood(lab)  # until legacy tables are known
             for _ in range(ROUNDS):
-                before = program_account()
+                before = account_of("dt_drop")
                 flood(lab)
-                after = program_account()
+                after = account_of("dt_drop")
                 best = min(best, (after[0] - before[0]) / (after[1] - before[1]))
             trace.stop()
     return best
