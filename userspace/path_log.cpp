@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "path_log.h"
 
+#include <linux/netlink.h>
+
+#include <cerrno>
 #include <set>
 #include <utility>
 
 #include "core/hop.h"
+#include "kernel/conntrack.h"
 #include "kernel/error.h"
 
 namespace droptrace {
@@ -61,6 +65,14 @@ std::optional<CounterChange> PathLog::change(const Attempted& attempt, const Liv
   return netns != 0 ? counters_.change(netns, live) : std::nullopt;
 }
 
+void PathLog::ask_conntrack(Attempted& attempt) {
+  if (!conntrack_) conntrack_ = NetlinkSocket::open(NETLINK_NETFILTER);
+  if (!conntrack_) return;
+  int error = 0;
+  attempt.entry = find_dialled(*conntrack_, attempt.dialled, error);
+  attempt.has_no_entry = error == ENOENT;
+}
+
 std::vector<PathLog::Judged> PathLog::judge(std::uint64_t now_ns, bool all, const Live& live) {
   std::vector<Judged> results;
   if (!hooks_ || after_ns_ == 0) return results;
@@ -75,7 +87,10 @@ std::vector<PathLog::Judged> PathLog::judge(std::uint64_t now_ns, bool all, cons
       break;
     }
     Judged& judged = results.emplace_back();
-    if (attempt.outcome() == Outcome::kUnanswered) judged.change = change(attempt, live);
+    if (attempt.outcome() == Outcome::kUnanswered) {
+      judged.change = change(attempt, live);
+      ask_conntrack(attempt);
+    }
     judged.attempt = std::move(attempt);
   }
   watch_pending(now_ns, live);

@@ -15,6 +15,7 @@
 #include "core/silent_cause.h"
 #include "kernel/bpf_object.h"
 #include "kernel/counter_book.h"
+#include "kernel/netlink.h"
 #include "kernel/path_hooks.h"
 
 namespace droptrace {
@@ -47,6 +48,9 @@ class PathLog {
   // Attempts that have come to nothing, and those that were answered after all; all: at the end.
   std::vector<Judged> judge(std::uint64_t now_ns, bool all, const Live& live);
 
+  // Asks the node's conntrack for the attempt, which is evidence of how far it came.
+  void ask_conntrack(Attempted& attempt);
+
   // What the attempt's suspect namespace has counted meanwhile.
   std::optional<CounterChange> change(const Attempted& attempt, const Live& live) const;
 
@@ -58,6 +62,7 @@ class PathLog {
 
   std::uint64_t after_ns_;
   std::unique_ptr<PathHooks> hooks_;
+  std::optional<NetlinkSocket> conntrack_;
   Paths paths_;
   CounterBook counters_;
   bool watches_all_ = false;

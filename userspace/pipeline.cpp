@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/attempt_report.h"
+#include "core/noise.h"
 #include "core/silent_cause.h"
 #include "recording/event_json.h"
 #include "sink/json.h"
@@ -53,7 +54,11 @@ bool Pipeline::passes(const Record& record, bool noise) {
 }
 
 void Pipeline::join_path(Drop& drop, const World& world) {
-  if (!paths_) return;
+  if (!paths_) {
+    // Then this is the only trace of an answer that got lost.
+    if (drop.noise == kRepeatedSyn) drop.noise = {};
+    return;
+  }
   const Attempted* const attempt =
       paths_->add_drop(drop.record, drop.answer.has_value(), !drop.noise.empty());
   if (!attempt) return;

@@ -206,7 +206,12 @@ bool Prober::step(const World& world, const PathLog::Live& live, PathLog& path_l
 }
 
 void Prober::conclude(const World& world, const PathLog::Live& live, PathLog& path_log) {
-  const Attempted* const attempt = path_log.paths().find_dialled(result_.dialled);
+  std::optional<Attempted> asked;
+  if (const Attempted* const found = path_log.paths().find_dialled(result_.dialled)) {
+    asked = *found;
+    if (result_.outcome == Outcome::kUnanswered) path_log.ask_conntrack(*asked);
+  }
+  const Attempted* const attempt = asked ? &*asked : nullptr;
   for (Drop& drop : drops_) {
     if (drop.dialled() == result_.dialled || drop.dialled() == result_.dialled.reversed())
       result_.drops.push_back(std::move(drop));

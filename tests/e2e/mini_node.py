@@ -212,6 +212,10 @@ class MiniNode:
         """The network namespace of node, host, ext or a pod, as a file."""
         return Path(f"/proc/{self._pids[name]}/ns/net")
 
+    def pid(self, name: str) -> int:
+        """A process in that namespace, which stands for it in commands of ip."""
+        return self._pids[name]
+
     def inum(self, name: str) -> int:
         return self.namespace(name).stat().st_ino
 

@@ -12,6 +12,7 @@ from cases import Lab, case
 from droptrace_runner import Result, Trace, check_fields, parse_line
 from mini_node import POD_A, POD_B, WEB
 from patience import PATIENCE
+from rule_checks import nft
 from test_recording import IN_NODE, copied_out, need, replayed, tshark_rows
 from test_queues import agent, queue_new_connections
 from traffic import CONNECTED, PENDING, Dial, listening
@@ -66,6 +67,7 @@ def full_accept_queue_is_told_by_the_pods_counters(lab: Lab) -> None:
             "service": "default/web:http",
         }
         check_fields(record, expected)
+        assert f"conntrack has it, towards {POD_B.ip}:8080: it has passed" in record["explanation"]
         places = [(hop["where"], hop["ifname"], hop["event"]) for hop in record["path"]]
         assert places == [
             (POD_A.where, "eth0", "xmit"),
@@ -100,6 +102,22 @@ def synack_dropped_in_the_clients_namespace_is_a_drop(lab: Lab) -> None:
 
 
 @case()
+def synack_that_takes_a_wrong_turn_is_seen_last_there(lab: Lab) -> None:
+    # Into a namespace that is not watched: nothing is seen to drop it.
+    pair = f"link add wrong type veth peer name turn netns {lab.node.pid('ext')}"
+    lab.node.ip("node", pair, "link set wrong up")
+    lab.node.ip("ext", "link set turn up")
+    turn = "type filter hook ingress device vethb2b2b2b2 priority 0; tcp sport 8080 fwd to wrong"
+    nft(lab, f"table netdev t {{ chain i {{ {turn}; }}; }}")
+    with listening(lab.node.namespace("podB"), 8080), lab.trace() as trace:
+        with lab.dial("podA", POD_B.ip, 8080) as dial:
+            record = wait_for(trace, "unanswered", {"original.sport": None, "cause": "syn-ack-lost"})
+            assert dial.outcome() == PENDING
+    check_fields(record, {"where": "node", "ifname": "wrong", "packet.tcp_flags": "S."})
+    assert record["path"][-1]["event"] == "xmit", record["path"]
+
+
+@case()
 def stalled_queue_is_named_with_its_owner(lab: Lab) -> None:
     queue_new_connections(lab)
     with agent(lab, "stall"), lab.trace() as trace:
@@ -107,6 +125,7 @@ def stalled_queue_is_named_with_its_owner(lab: Lab) -> None:
             record = wait_for(trace, "unanswered", {"packet.sport": dial.sport})
         check_fields(record, {"cause": "nfqueue-stalled", "where": "node", "ifname": POD_A.veth})
         assert "NFQUEUE 101 of that namespace holds" in record["explanation"], record
+        assert "conntrack has no entry of it" in record["explanation"], record
 
 
 @case()

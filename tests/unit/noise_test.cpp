@@ -60,6 +60,15 @@ TEST_CASE("a reset that finds no socket is noise, a question that finds none is 
   CHECK_FALSE(is_noise("NO_SOCKET", "__udp4_lib_rcv", udp()));
 }
 
+TEST_CASE("a SYN is noise only where it is answered once more") {
+  CHECK(noise_reason("NOT_SPECIFIED", "tcp_v4_rcv", tcp(kTcpSyn)) == kRepeatedSyn);
+  CHECK(noise_reason("NOT_SPECIFIED", "tcp_v6_rcv", tcp(kTcpSyn)) == kRepeatedSyn);
+  CHECK_FALSE(is_noise("NOT_SPECIFIED", "tcp_v4_rcv", tcp(kTcpSyn | kTcpAck)));
+  CHECK_FALSE(is_noise("NOT_SPECIFIED", "tcp_v4_do_rcv", tcp(kTcpSyn)));
+  CHECK_FALSE(is_noise("NO_SOCKET", "tcp_v4_rcv", tcp(kTcpSyn)));
+  CHECK_FALSE(is_noise("QUEUE_PURGE", "skb_queue_purge_reason", tcp(kTcpSyn)));
+}
+
 TEST_CASE("data that arrives twice is noise") {
   CHECK(is_noise("TCP_OLD_DATA", "tcp_data_queue", tcp(kTcpAck)));
 }
@@ -94,7 +103,7 @@ TEST_CASE("an unknown ethertype is a network packet") {
   CHECK_FALSE(is_noise("UNHANDLED_PROTO", "__netif_receive_skb_core", lldp));
 }
 
-TEST_CASE("a dropped SYN is never noise") {
+TEST_CASE("a SYN that is dropped anywhere else is no noise") {
   const Packet syn = tcp(kTcpSyn);
   CHECK_FALSE(is_noise("QUEUE_PURGE", "inet_sock_destruct", syn));
   CHECK_FALSE(is_noise("TCP_OLD_DATA", "tcp_data_queue", syn));

@@ -98,6 +98,25 @@ TEST_CASE("behind the last hook that it passed an attempt is lost in that namesp
   CHECK(cause.explanation.find("behind its forward hook") != std::string::npos);
 }
 
+TEST_CASE("conntrack tells how far an attempt came that nothing dropped") {
+  Paths paths;
+  send_syn(paths, 0);
+  auto judged = paths.judge(3 * kSecondNs, 3 * kSecondNs, 0);
+  REQUIRE(judged.size() == 1);
+  const auto explanation = [&] { return cause_of(judged[0], World{}, nullptr).explanation; };
+  CHECK(explanation().find("conntrack") == std::string::npos);
+  judged[0].entry = Conntrack{{kClient, kService, 6}, {kServer, kClient, 6}, 0, false};
+  CHECK(
+      explanation().ends_with("; the node's conntrack has it, towards 10.244.0.6:8080: it has "
+                              "passed the node's hooks, and nothing has come back"));
+  judged[0].entry->status = 2;  // IPS_SEEN_REPLY
+  CHECK(explanation().ends_with("an answer has come back to the node"));
+  // Where nothing is known of services there may be no conntrack.
+  judged[0].entry.reset();
+  judged[0].has_no_entry = true;
+  CHECK(explanation().find("conntrack") == std::string::npos);
+}
+
 TEST_CASE("where hops were lost, only a client that tries again is reported") {
   Paths paths;
   send_syn(paths, 0);

@@ -23,6 +23,10 @@ bool closes_connection(const Packet& packet) {
   return packet.tcp_flags && (*packet.tcp_flags & (kTcpFin | kTcpRst));
 }
 
+bool is_mere_syn(const Packet& packet) {
+  return packet.is_syn() && (*packet.tcp_flags & (kTcpFin | kTcpRst)) == 0;
+}
+
 bool is_redirect(const Packet& packet) {
   return (packet.protocol == IPPROTO_ICMP && packet.icmp_type == ICMP_REDIRECT) ||
          (packet.protocol == IPPROTO_ICMPV6 && packet.icmp_type == ND_REDIRECT);
@@ -47,6 +51,10 @@ constexpr auto kHarmlessDrops = std::to_array<HarmlessDrop>({
     {"NOT_SPECIFIED", "skb_queue_purge", any_packet, "left in the queue of a socket that closed"},
     {"NOT_SPECIFIED", "tcp_v4_rcv", closes_connection, "end of a TCP connection"},
     {"NOT_SPECIFIED", "tcp_v6_rcv", closes_connection, "end of a TCP connection"},
+    // The request that its first SYN has made is still there: tcp_check_req() answers once more. A
+    // SYN that finds no room is freed without a reason, by another function.
+    {"NOT_SPECIFIED", "tcp_v4_rcv", is_mere_syn, kRepeatedSyn},
+    {"NOT_SPECIFIED", "tcp_v6_rcv", is_mere_syn, kRepeatedSyn},
     {"NO_SOCKET", "", is_reset, "reset of a connection that is gone already"},
     {"TCP_OLD_DATA", "", any_packet, "retransmission of data that had arrived"},
     // nf_nat_icmp_reply_translation() drops redirects of flows under NAT: whoever followed one
@@ -61,8 +69,9 @@ constexpr auto kHarmlessDrops = std::to_array<HarmlessDrop>({
 std::string_view noise_reason(std::string_view reason, std::string_view function,
                               const Packet& packet) {
   // What waited for a neighbour was never delivered, even if its queue is purged as any other.
-  if (packet.is_syn() || function.starts_with("neigh_")) return {};
+  if (function.starts_with("neigh_")) return {};
   const auto found = std::ranges::find_if(kHarmlessDrops, [&](const HarmlessDrop& drop) {
+    if (packet.is_syn() && drop.matches != is_mere_syn) return false;
     return (drop.reason.empty() || drop.reason == reason) &&
            (drop.function.empty() || drop.function == function) && drop.matches(packet);
   });

@@ -8,8 +8,12 @@
 
 namespace droptrace {
 
+// The one reason why a dropped SYN is harmless: it came again after it had been answered. Nothing
+// is wrong with it, but its client has not got the answer.
+inline constexpr std::string_view kRepeatedSyn = "repeated SYN, which is answered once more";
+
 // Why a drop is harmless, in a few words; empty if it is not known to be. reason is the name,
-// function the symbol that freed the packet, without its offset. A dropped SYN is never harmless.
+// function the symbol that freed the packet, without its offset.
 std::string_view noise_reason(std::string_view reason, std::string_view function,
                               const Packet& packet);
 

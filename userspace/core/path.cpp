@@ -187,8 +187,7 @@ const Attempted* Paths::add_drop(const Record& record, bool answered, bool harml
       record.conntrack ? std::optional(record.conntrack->original) : std::nullopt;
   const auto entry = find(*isn, is_answer ? tuple->reversed() : *tuple, original);
   if (entry == open_.end()) return nullptr;
-  // What is harmless may still be why nothing came back.
-  if (!harmless || !is_answer) ++entry->attempt.dropped;
+  if (!harmless) ++entry->attempt.dropped;
   if (answered) entry->attempt.refused = true;
   // It has come to the client's place, but no further.
   if (is_answer && !harmless) entry->attempt.answer_ns = 0;

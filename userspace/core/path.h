@@ -38,6 +38,9 @@ struct Attempted {
   bool closed = false;  // the client has given up
   bool reported = false;
   bool incomplete = false;  // hops were lost while it was under way
+  // What the node's conntrack has of it: an entry, or for certain none.
+  std::optional<Conntrack> entry;
+  bool has_no_entry = false;
 
   // Which SYN the latest one is, 1 = first.
   unsigned syn() const;

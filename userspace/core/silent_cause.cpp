@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "core/silent_cause.h"
 
+#include <linux/netfilter/nf_conntrack_common.h>
+
 #include <algorithm>
 
 #include <fmt/format.h>
@@ -133,6 +135,24 @@ bool is_address_of(const World& world, std::uint32_t netns, const Address& addre
   return found && found->addresses.contains(address);
 }
 
+// What the node's conntrack knows: an entry is confirmed behind the last hook that a packet passes
+// there. Without rules of kube-proxy there may be no conntrack at all.
+std::string conntrack_text(const Attempted& attempt, const World& world) {
+  if (attempt.entry) {
+    const Endpoint& endpoint = attempt.entry->reply.src;
+    const bool was_answered = (attempt.entry->status & IPS_SEEN_REPLY) != 0;
+    return fmt::format("; the node's conntrack has it{}: {}",
+                       endpoint == attempt.dialled.dst ? "" : ", towards " + to_string(endpoint),
+                       was_answered ? "an answer has come back to the node"
+                                    : "it has passed the node's hooks, and nothing has come back");
+  }
+  const Hop* const last = attempt.last_syn();
+  if (!attempt.has_no_entry || !last || last->netns != world.own_netns) return "";
+  if (last->event == HopEvent::kTransmit || !world.services || world.services->all().empty())
+    return "";
+  return "; the node's conntrack has no entry of it: it has not passed all of the node's hooks";
+}
+
 Cause cause_of_answer(const Attempted& attempt, const Hop& answer, const World& world) {
   const char* const what = answer.is_reset() ? "reset" : "SYN-ACK";
   if (attempt.has_place && answer.same_place(attempt.place))
@@ -144,6 +164,29 @@ Cause cause_of_answer(const Attempted& attempt, const Hop& answer, const World& 
           fmt::format("the server answered, but the {} was seen last at {} on its way back", what,
                       place(answer, world)),
           "look at the rules and routes of the way back"};
+}
+
+Cause cause_from_hops(const Attempted& attempt, const World& world, const CounterChange* change) {
+  if (const Hop* const answer = attempt.last_answer())
+    return cause_of_answer(attempt, *answer, world);
+  const Hop* const last = attempt.last_syn();
+  if (!last)
+    return {"not-sent",
+            "the client's kernel sends its SYN again and again, and no device of a watched "
+            "namespace has passed one",
+            ""};
+  if (const auto leak = leak_of(attempt, world)) return *leak;
+  if (last->event != HopEvent::kTransmit) {
+    return is_address_of(world, last->netns, last->tuple.dst.address)
+               ? cause_at_server(*last, world, change)
+               : cause_on_the_way(*last, world, change);
+  }
+  const auto peer = world.peer(last->netns, last->ifindex);
+  return {peer ? "not-received" : "left",
+          peer
+              ? fmt::format("sent by {}, and not seen to come in at {}", place(*last, world), *peer)
+              : fmt::format("left by {}; what comes behind it is not watched", place(*last, world)),
+          ""};
 }
 
 }  // namespace
@@ -190,26 +233,9 @@ std::optional<Cause> leak_of(const Attempted& attempt, const World& world) {
 }
 
 Cause cause_of(const Attempted& attempt, const World& world, const CounterChange* change) {
-  if (const Hop* const answer = attempt.last_answer())
-    return cause_of_answer(attempt, *answer, world);
-  const Hop* const last = attempt.last_syn();
-  if (!last)
-    return {"not-sent",
-            "the client's kernel sends its SYN again and again, and no device of a watched "
-            "namespace has passed one",
-            ""};
-  if (const auto leak = leak_of(attempt, world)) return *leak;
-  if (last->event != HopEvent::kTransmit) {
-    return is_address_of(world, last->netns, last->tuple.dst.address)
-               ? cause_at_server(*last, world, change)
-               : cause_on_the_way(*last, world, change);
-  }
-  const auto peer = world.peer(last->netns, last->ifindex);
-  return {peer ? "not-received" : "left",
-          peer
-              ? fmt::format("sent by {}, and not seen to come in at {}", place(*last, world), *peer)
-              : fmt::format("left by {}; what comes behind it is not watched", place(*last, world)),
-          ""};
+  Cause cause = cause_from_hops(attempt, world, change);
+  cause.explanation += conntrack_text(attempt, world);
+  return cause;
 }
 
 bool touches_cluster(const Attempted& attempt, const World& world) {

@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <cerrno>
 #include <cstring>
 
 namespace droptrace {
@@ -65,7 +66,7 @@ std::optional<Tuple> parse_tuple(const NetlinkAttributes& entry, std::uint16_t t
   return tuple;
 }
 
-std::optional<Conntrack> get_entry(NetlinkSocket& socket, const Tuple& tuple) {
+std::optional<Conntrack> get_entry(NetlinkSocket& socket, const Tuple& tuple, int& error) {
   NetlinkMessage message(message_type(IPCTNL_MSG_CT_GET), NLM_F_ACK);
   nfgenmsg header{};
   header.nfgen_family = tuple.src.address.v6 ? AF_INET6 : AF_INET;
@@ -73,7 +74,7 @@ std::optional<Conntrack> get_entry(NetlinkSocket& socket, const Tuple& tuple) {
   message.header(header);
   append_tuple(message, tuple);
   std::optional<Conntrack> entry;
-  const int error = socket.request(message, [&](std::uint16_t type, auto payload) {
+  error = socket.request(message, [&](std::uint16_t type, auto payload) {
     if (type != message_type(IPCTNL_MSG_CT_NEW) || payload.size() < sizeof(nfgenmsg)) return;
     const auto attributes = parse_attributes(payload.subspan(sizeof(nfgenmsg)));
     const auto original = parse_tuple(attributes, CTA_TUPLE_ORIG);
@@ -91,11 +92,19 @@ std::optional<Conntrack> get_entry(NetlinkSocket& socket, const Tuple& tuple) {
 std::optional<Conntrack> find_conntrack(NetlinkSocket& socket, const Tuple& packet) {
   // Behind the node's NAT a packet carries the reply tuple (from the server) or its mirror image
   // (to the server); the kernel finds an entry by either of its tuples.
-  auto entry = get_entry(socket, packet.reversed());
-  if (!entry) entry = get_entry(socket, packet);
+  int unused = 0;
+  auto entry = get_entry(socket, packet.reversed(), unused);
+  if (!entry) entry = get_entry(socket, packet, unused);
   if (entry)
     entry->reply_direction = packet == entry->reply || packet == entry->original.reversed();
   return entry;
+}
+
+std::optional<Conntrack> find_dialled(NetlinkSocket& socket, const Tuple& dialled, int& error) {
+  auto entry = get_entry(socket, dialled, error);
+  if (!entry || entry->original == dialled) return entry;
+  error = ENOENT;  // a connection that the server has dialled
+  return std::nullopt;
 }
 
 }  // namespace droptrace

@@ -13,4 +13,8 @@ namespace droptrace {
 // there is none. One round trip (two for a packet of the reply direction); never creates an entry.
 std::optional<Conntrack> find_conntrack(NetlinkSocket& socket, const Tuple& packet);
 
+// The entry of the connection that was dialled so, before NAT. Sets error to 0, to ENOENT if there
+// is none, or to why it cannot be said.
+std::optional<Conntrack> find_dialled(NetlinkSocket& socket, const Tuple& dialled, int& error);
+
 }  // namespace droptrace
