@@ -133,6 +133,7 @@ static __always_inline int record_drop(void *ctx, struct sk_buff *skb, __u64 loc
 	copy_packet(skb, drop);
 	__builtin_memset(&drop->netfilter, 0, sizeof(drop->netfilter));
 	attribute_netfilter(frame, &drop->netfilter, skb, place.net, place.netns, location);
+	name_chain(frame, drop, watch);
 	drop->stack_size = 0;
 	if (wants_stack(drop, flags, reason)) {
 		size = bpf_get_stack(ctx, drop->stack, sizeof(drop->stack), 0);

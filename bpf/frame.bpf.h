@@ -35,10 +35,11 @@ struct frame {
 	__u64 rule_header;
 	__u64 at; /* where a walk over a chain's rules is, and the header that is there */
 	__u64 at_header;
-	__u64 chain;	  /* struct nft_chain * of the blob that was walked last */
-	__u64 base_chain; /* struct nft_chain * that nft_do_chain was called with */
-	__u64 nearest;	  /* distance, in memory for the verifier's sake */
-	__s32 from;	  /* bound of a search, in memory for the verifier's sake */
+	__u64 chain;	   /* struct nft_chain * of the blob that was walked last */
+	__u64 named_chain; /* struct nft_chain * of the rule or policy found; 0: none is */
+	__u64 base_chain;  /* struct nft_chain * that nft_do_chain was called with */
+	__u64 nearest;	   /* distance, in memory for the verifier's sake */
+	__s32 from;	   /* bound of a search, in memory for the verifier's sake */
 	__u32 pad;
 	struct dt_tuple original; /* of the packet's connection, before NAT */
 	struct dt_tuple reply;

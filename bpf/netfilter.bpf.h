@@ -174,11 +174,30 @@ static __always_inline void follow_netfilter(struct frame *frame, struct sk_buff
 	follow_hook(as_number(frame, packet), ct != NULL, net, netns, location);
 }
 
+/*
+ * The names of the table and the chain that were found, for namespaces that user space may not be
+ * able to enter: the Docker host's, when all namespaces are watched any other.
+ */
+static __always_inline void name_chain(const struct frame *frame, struct dt_drop *drop, __u32 watch)
+{
+	struct nft_chain *chain = (void *)frame->named_chain;
+
+	__builtin_memset(drop->nft_table, 0, sizeof(drop->nft_table));
+	__builtin_memset(drop->nft_chain, 0, sizeof(drop->nft_chain));
+	if (!NFT_TYPES_KNOWN || !chain || (dt_config.filter_netns && watch != DT_WATCH_OWN))
+		return;
+	bpf_probe_read_kernel_str(drop->nft_table, sizeof(drop->nft_table),
+				  BPF_CORE_READ(chain, table, name));
+	bpf_probe_read_kernel_str(drop->nft_chain, sizeof(drop->nft_chain),
+				  BPF_CORE_READ(chain, name));
+}
+
 /* Fills found if netfilter freed the packet from a frame that we can read; else leaves it empty. */
 static __always_inline void attribute_netfilter(struct frame *frame, struct dt_netfilter *found,
 						struct sk_buff *packet, __u64 net, __u32 netns,
 						__u64 location)
 {
+	frame->named_chain = 0;
 	if (!dt_layout.functions_known)
 		return;
 	if (!is_in(location, &dt_layout.nft_do_chain) && !is_in(location, &dt_layout.nf_queue) &&
@@ -186,6 +205,7 @@ static __always_inline void attribute_netfilter(struct frame *frame, struct dt_n
 		return;
 	if (verdict_was_drop(frame)) {
 		*found = frame->verdict.netfilter;
+		frame->named_chain = frame->verdict.chain;
 		return;
 	}
 	read_netfilter(as_number(frame, packet), net, netns, location);

@@ -310,6 +310,7 @@ static __always_inline void nft_attribute(struct frame *frame, struct dt_netfilt
 	if (location == dt_layout.policy_site) {
 		if (!nft_find_base_chain(anchor, 1))
 			return;
+		frame->named_chain = frame->base_chain;
 		nft_describe_chain((void *)frame->base_chain, found);
 		nft_note_hook(frame->base_chain, found);
 		found->kind = DT_NF_NFT_POLICY;
@@ -319,6 +320,7 @@ static __always_inline void nft_attribute(struct frame *frame, struct dt_netfilt
 	    (!nft_find_rule_by_header() && !nft_find_rule_by_next()))
 		return;
 	found->rule = rule_handle(frame->rule_header);
+	frame->named_chain = frame->chain;
 	nft_describe_chain((void *)frame->chain, found); /* both ways have noted it */
 	if (nft_find_base_chain(anchor, 0))
 		nft_note_hook(frame->base_chain, found);

@@ -68,4 +68,5 @@ static __always_inline void add_queueing_rule(struct frame *frame)
 
 	*found = *noted;
 	found->kind = kind;
+	frame->named_chain = frame->verdict.chain;
 }

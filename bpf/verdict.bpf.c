@@ -236,6 +236,7 @@ static __always_inline void note_rule(const struct walk *walk, const struct call
 	is_here = chain ? chain == walk->chain : chain_has(walk->chain, rule);
 	if (!chain && is_here)
 		chain = walk->chain;
+	verdict.chain = chain;
 	if (chain)
 		found->chain = handle_of_chain(chain);
 	if (is_here)
@@ -249,6 +250,7 @@ static __always_inline void note_policy(const struct walk *walk, const struct ca
 	__u64 skb = walk->skb;
 
 	note_place(&verdict, call);
+	verdict.chain = chain_of_base(call->base);
 	verdict.netfilter.kind = DT_NF_NFT_POLICY;
 	verdict.netfilter.chain = handle_of_chain(chain_of_base(call->base));
 	bpf_map_update_elem(&dt_verdicts, &skb, &verdict, BPF_ANY);

@@ -220,6 +220,7 @@ struct nf_queue_entry {
 
 /* include/net/netfilter/nf_tables.h */
 struct nft_table {
+	char *name;
 	__u64 handle;
 	__u16 family : 6;
 };

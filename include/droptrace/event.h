@@ -70,8 +70,9 @@ enum dt_nf_kind {
 	DT_NF_XT_UNKNOWN,    /* ip_tables has changed: user space has yet to read it again */
 };
 
-#define DT_HOOK_FUNCTIONS 8 /* that are told apart where it is not known which one dropped */
-#define DT_PATH_DEPTH 8	    /* half of NFT_JUMP_STACK_SIZE: deeper than any rule set seen */
+#define DT_NFT_NAME_LENGTH 32 /* iptables has 28 at most */
+#define DT_HOOK_FUNCTIONS 8   /* that are told apart where it is not known which one dropped */
+#define DT_PATH_DEPTH 8	      /* half of NFT_JUMP_STACK_SIZE: deeper than any rule set seen */
 
 /* A jump: where the packet would have gone on, had the rule not dropped it. Handles of nf_tables.
  */
@@ -135,10 +136,12 @@ struct dt_drop {
 	struct dt_tuple reply;	  /* what the answer looks like after NAT */
 	char ifname[DT_NAME_LENGTH];
 	char comm[DT_NAME_LENGTH];
+	char nft_table[DT_NFT_NAME_LENGTH]; /* of the rule or policy, where user space may not be */
+	char nft_chain[DT_NFT_NAME_LENGTH]; /* able to ask; cut where longer, else empty */
 	struct dt_netfilter netfilter;
 	dt_u8 packet[DT_SNAPLEN_MAX]; /* from the network header on */
 };
-DT_ASSERT(sizeof(struct dt_drop) == 872, "dt_drop is part of the ABI");
+DT_ASSERT(sizeof(struct dt_drop) == 936, "dt_drop is part of the ABI");
 DT_ASSERT(DT_OFFSET(struct dt_drop, original) % 8 == 0, "tuples are aligned");
 
 /* An answer that was sent for a packet that is about to be dropped. */
@@ -158,11 +161,12 @@ DT_ASSERT(sizeof(struct dt_answer) == 16, "dt_answer is part of the ABI");
 struct dt_verdict {
 	dt_u64 time_ns; /* CLOCK_BOOTTIME */
 	dt_u64 net;	/* struct net * of the hook */
+	dt_u64 chain;	/* struct nft_chain * of the rule or policy; 0: not known */
 	dt_u32 queued;	/* 1: nf_queue has taken the packet, and no other note was before */
 	dt_u32 pad;
 	struct dt_netfilter netfilter; /* DT_NF_QUEUE_VERDICT: the verdict was to queue it */
 };
-DT_ASSERT(sizeof(struct dt_verdict) == 264, "dt_verdict is part of the ABI");
+DT_ASSERT(sizeof(struct dt_verdict) == 272, "dt_verdict is part of the ABI");
 
 /* Options fixed at load, so that the verifier prunes what is off. */
 struct dt_config {

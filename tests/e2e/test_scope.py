@@ -6,7 +6,7 @@ import time
 
 from cases import Lab, case
 from droptrace_runner import Trace, Unexpected, check_fields
-from mini_node import EMPTY, NODE_IP, POD_A, POD_B, WEB, Pod
+from mini_node import EXT_IP, EMPTY, NODE_IP, POD_A, POD_B, WEB, Pod
 
 NOWHERE = "192.0.2.1"  # RFC 5737: for documentation
 POD_D = Pod("podD", 8, "vethd4d4d4d4", "default/late")
@@ -68,6 +68,28 @@ def what_a_pod_sends_is_shown_where_it_dies_on_the_docker_host(lab: Lab) -> None
                 "original.dst": address,
             }
             check_fields(drop, died)
+
+
+@case()
+def what_a_rule_of_the_docker_host_drops_has_the_names_of_table_and_chain(lab: Lab) -> None:
+    # That namespace cannot be entered from the node: the text of its rules stays unknown.
+    lab.node.ip("host", f"route add default via {EXT_IP}")
+    lab.node.run_in("host", "iptables-nft", "-P", "FORWARD", "DROP")
+    died = {"where": "host", "ifname": "br-kind", "packet.dst": NOWHERE, "netfilter.table": "filter"}
+    with lab.trace() as trace:
+        with lab.dial("podA", NOWHERE, 443):
+            drop = trace.wait_for_drop({"packet.dport": 443})
+        check_fields(drop, died | {"netfilter.chain": "FORWARD", "netfilter.policy": True})
+        for rule in ("-N DOCKER-USER", "-A FORWARD -j DOCKER-USER", "-A DOCKER-USER -j DROP"):
+            lab.node.run_in("host", "iptables-nft", *rule.split())
+        with lab.dial("podA", NOWHERE, 444):
+            drop = trace.wait_for_drop({"packet.dport": 444})
+        rule = {"netfilter.chain": "DOCKER-USER", "netfilter.policy": None, "netfilter.rule": None}
+        check_fields(drop, died | rule)
+        handle = drop["netfilter"]["rule_handle"]
+    with lab.trace(output="text") as trace, lab.dial("podA", NOWHERE, 445):
+        lines = trace.wait_for_line() + trace.wait_for_line()
+    assert f"ip filter DOCKER-USER rule handle {handle}" in lines, lines
 
 
 @case()

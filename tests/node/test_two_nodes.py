@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Iterator
 
 from docker_host import Failed
-from droptrace_runner import Unexpected, check_fields
+from droptrace_runner import Unexpected, check_fields, field
 from kind_node import IMAGE, NETWORK
 from node_lab import CLOSED, Lab, case
 from pods import ICEBERG, WEB, WORKER_PODS
@@ -62,6 +62,9 @@ def what_dockers_firewall_drops_is_shown_with_the_host_as_its_place(lab: Lab) ->
         }
         check_fields(drop, expected)
         assert drop["ifname"].startswith("br-"), drop
+        if field(drop, "netfilter.backend") == "nf_tables":  # Docker chooses which iptables it uses
+            check_fields(drop, {"netfilter.table": "filter"})
+            assert drop["netfilter"]["chain"].startswith("DOCKER-"), drop
         marker = lab.refused(
             lab.bed.worker.pods[WORKER_PODS[1].name].ip,
             client=lab.bed.worker.pods[WORKER_PODS[0].name],

@@ -49,6 +49,11 @@ class RecordBuilder {
     return copy(comm, drop_.comm).set(drop_.tgid, tgid);
   }
 
+  // Names of the rule's or policy's table and chain, as the kernel side may tell them.
+  RecordBuilder& nft_names(std::string_view table, std::string_view chain) {
+    return copy(table, drop_.nft_table).copy(chain, drop_.nft_chain);
+  }
+
   // A tuple's ports also set what ICMP keeps in their place.
   RecordBuilder& conntrack(const Tuple& original, const Tuple& reply, std::uint32_t status = 0) {
     drop_.flags |= DT_HAS_CONNTRACK;

@@ -12,6 +12,7 @@
 
 #include <doctest/doctest.h>
 
+#include "sink/netfilter_text.h"
 #include "tests/support/enriched.h"
 
 namespace droptrace {
@@ -275,6 +276,24 @@ TEST_CASE("a rule noted at its verdict is nf_tables' own, whichever function fre
     CHECK_FALSE(facts.from_frame);
     CHECK_FALSE(facts.queue_owner.has_value());
   }
+}
+
+TEST_CASE("where the rules cannot be listed, the kernel side names table and chain") {
+  const auto facts_of = [](dt_nf_kind kind, std::string_view chain) {
+    const RecordBuilder record =
+        freed_by("nft_do_chain", kForwarding).netfilter(frame(kind)).nft_names("filter", chain);
+    return enriched(record).netfilter.value();
+  };
+  const NetfilterFacts rule = facts_of(DT_NF_NFT_RULE, "DOCKER-USER");
+  REQUIRE(rule.rule);
+  CHECK(rule.rule->table == "filter");
+  CHECK(rule.rule->text.empty());
+  CHECK(rule_text(rule) == "inet filter DOCKER-USER rule handle 42");
+  CHECK(rule_text(facts_of(DT_NF_NFT_POLICY, "FORWARD")) == "policy of inet filter FORWARD");
+  CHECK_FALSE(facts_of(DT_NF_NFT_RULE, "").rule);
+  CHECK_FALSE(facts_of(DT_NF_QUEUE_FAILED, "FORWARD").rule);
+  const std::string long_name(DT_NFT_NAME_LENGTH, 'x');  // cut by the kernel side: no NUL is needed
+  CHECK(facts_of(DT_NF_NFT_RULE, long_name).rule->chain == long_name);
 }
 
 TEST_CASE("a queue's verdict has the rule that queued the packet if that was noted") {

@@ -36,7 +36,9 @@ struct NetfilterRecord {
   std::optional<std::uint32_t> netns;  // of the hook
   std::optional<Hook> hook;
   std::optional<NfFamily> family;  // of the rule's table
-  std::uint64_t table = 0;         // handles
+  std::string table_name;          // where the kernel side was asked for names; may be cut
+  std::string chain_name;
+  std::uint64_t table = 0;  // handles
   std::uint64_t chain = 0;
   std::uint64_t rule = 0;
   std::vector<PathStep> path;  // base chain first; left-overs may follow

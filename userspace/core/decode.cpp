@@ -17,7 +17,8 @@ std::optional<std::uint32_t> if_set(std::uint32_t number) {
 }
 
 // The kernel fills a name's last byte only if the name is cut off there.
-std::string name_of(const char (&name)[DT_NAME_LENGTH]) {
+template <std::size_t kLength>
+std::string name_of(const char (&name)[kLength]) {
   return {name, strnlen(name, sizeof(name))};
 }
 
@@ -131,7 +132,12 @@ std::optional<Record> decode_drop(std::span<const std::byte> bytes) {
   record.conntrack = conntrack_of(drop);
   record.answer = answer_of(drop);
   record.netfilter = netfilter_of(drop.netfilter);
-  if (record.netfilter && !record.netfilter->netns) record.netfilter->netns = record.netns;
+  if (record.netfilter) {
+    NetfilterRecord& netfilter = *record.netfilter;
+    if (!netfilter.netns) netfilter.netns = record.netns;
+    netfilter.table_name = name_of(drop.nft_table);
+    netfilter.chain_name = name_of(drop.nft_chain);
+  }
   record.bytes.assign(drop.packet, drop.packet + drop.snapped);
   record.packet = parse_packet(record.bytes, ntohs(drop.protocol), drop.length);
   return record;

@@ -150,6 +150,12 @@ void add_observed(NetfilterFacts& facts, const Record& record) {
   if (found.has_nft_rule()) facts.handle = found.rule;
   if (facts.policy || facts.handle) facts.family = found.family;
   facts.rule = record.rule;
+  // Of a namespace that cannot be entered, the kernel side has told the names, but no text.
+  if (!facts.rule && (facts.handle || facts.policy) && !found.chain_name.empty()) {
+    RuleFacts& rule = facts.rule.emplace();
+    rule.table = found.table_name;
+    rule.chain = found.chain_name;
+  }
 }
 
 // Which function of the hook dropped the packet, where that is all that is known: a rule says more.

@@ -32,7 +32,9 @@ std::string rule_text(const NetfilterFacts& facts) {
       path.empty() ? facts.rule->chain : fmt::format("{}", fmt::join(path, " → "));
   const std::string place = fmt::format("{} {} {}", family, facts.rule->table, chain);
   if (facts.policy) return "policy of " + place;
-  return facts.rule->number ? fmt::format("{} #{}", place, *facts.rule->number) : place;
+  if (facts.rule->number) return fmt::format("{} #{}", place, *facts.rule->number);
+  const bool bare = facts.handle && facts.rule->text.empty() && facts.rule->comment.empty();
+  return bare ? fmt::format("{} rule handle {}", place, *facts.handle) : place;
 }
 
 std::string queue_text(const NetfilterFacts& facts) {
