@@ -95,7 +95,7 @@ Findings describe_engines(BpfObject& bpf, const Symbols& symbols, const KernelTy
 }
 
 // The sections that need BPF; what forbids it is a finding of the kernel's section.
-void check_tracing(CheckReport& report, bool log_libbpf) {
+void check_tracing(CheckReport& report) {
   Findings& kernel = report.front().second;
   try {
     require_tracing_privileges();
@@ -106,10 +106,11 @@ void check_tracing(CheckReport& report, bool log_libbpf) {
                           : "the kernel gives no drop reasons (they came with Linux 5.17)",
                       ""});
     const DropReasons reasons(types.drop_reason_enums);
-    BpfObject bpf(bpf_options(types), reasons, log_libbpf);
+    const WatchMaps maps;
+    BpfObject bpf(maps, bpf_options(types), reasons);
     bpf.attach();
-    PathLog path_log(0);
-    path_log.attach(bpf, bpf_options(types), types);  // a refusal is among the programs' states
+    // A refusal is among the programs' states.
+    PathLog(0).use(PathLog::begin(maps, bpf_options(types), types), bpf);
     report.emplace_back("programs", describe_programs(bpf));
     auto symbols = read_kernel_symbols();
     if (symbols.problem) kernel.push_back({Level::kWarn, "symbols", *symbols.problem, ""});
@@ -155,7 +156,8 @@ bool uses_ipv6(const ClusterNetworks& networks) {
 
 int check(const CheckOptions& options) {
   CheckReport report{{"kernel", check_kernel()}};
-  check_tracing(report, options.verbosity > 0);
+  log_libbpf(options.verbosity > 0);
+  check_tracing(report);
   const bool can_trace = !has_failures(report);
   const ClusterNetworks networks = find_cluster_networks();
   NodeFacts facts = read_node();

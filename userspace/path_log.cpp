@@ -20,10 +20,16 @@ constexpr std::size_t kAtATime = 64;                  // unanswered attempts, ea
 
 }  // namespace
 
-std::optional<std::string> PathLog::attach(BpfObject& bpf, const BpfOptions& options,
-                                           const KernelTypes& types) {
+PathLog::Loading PathLog::begin(const WatchMaps& maps, BpfOptions options,
+                                const KernelTypes& types) {
+  return std::async(std::launch::async, [&maps, options = std::move(options), &types] {
+    return std::make_unique<PathHooks>(maps, options, types);
+  });
+}
+
+std::optional<std::string> PathLog::use(Loading loading, BpfObject& bpf) {
   try {
-    hooks_ = std::make_unique<PathHooks>(bpf, options, types);
+    hooks_ = loading.get();
   } catch (const Error& error) {
     bpf.set_state("dt_path", error.what());
     return error.what();

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <future>
 #include <map>
 #include <memory>
 #include <optional>
@@ -31,9 +32,15 @@ class PathLog {
   // after_ns: so long without an answer is unanswered; 0: nothing ever is.
   explicit PathLog(std::uint64_t after_ns) : after_ns_(after_ns) {}
 
-  // Why the programs cannot be used; nullopt if they are.
-  std::optional<std::string> attach(BpfObject& bpf, const BpfOptions& options,
-                                    const KernelTypes& types);
+  using Loading = std::future<std::unique_ptr<PathHooks>>;
+
+  // Loads and attaches the programs on a thread of its own, as that takes time; the arguments must
+  // outlive it.
+  static Loading begin(const WatchMaps& maps, BpfOptions options, const KernelTypes& types);
+
+  // Takes the programs, and notes in bpf what has become of them. Returns why they cannot be used;
+  // nullopt if they are.
+  std::optional<std::string> use(Loading loading, BpfObject& bpf);
 
   // nullptr: they are not.
   const PathHooks* hooks() const { return hooks_.get(); }

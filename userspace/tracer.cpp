@@ -82,6 +82,8 @@ class Tracer {
   WorldLoader world_;
   NodeScope scope_;
   Pipeline pipeline_;
+  WatchMaps watch_maps_;
+  PathLog::Loading path_loading_;  // as long as the programs of bpf_, too
   BpfObject bpf_;
   Lookups lookups_;
   std::unique_ptr<VerdictHook> hook_;
@@ -108,7 +110,10 @@ Tracer::Tracer(const Options& options, Guest* guest)
       scope_(all_cidrs(networks_)),
       pipeline_(options, guest ? guest->make_sink() : make_sink(options),
                 DropReasons(types_.drop_reason_enums)),
-      bpf_(bpf_options(options, scope_, types_), pipeline_.reasons(), options.verbosity > 0),
+      path_loading_(options.paths
+                        ? PathLog::begin(watch_maps_, bpf_options(options, scope_, types_), types_)
+                        : PathLog::Loading()),
+      bpf_(watch_maps_, bpf_options(options, scope_, types_), pipeline_.reasons()),
       lookups_(loop_, bpf_, options.names),
       evidence_(options, [this](const std::string& line) { status(line); }),
       path_log_(options.unanswered_after_ns),
@@ -156,7 +161,7 @@ void Tracer::attach() {
   evidence_.start(pipeline_, header_of(environment_line(environment(options_, networks_))));
   bpf_.attach();
   if (options_.paths) {
-    const auto problem = path_log_.attach(bpf_, bpf_options(options_, scope_, types_), types_);
+    const auto problem = path_log_.use(std::move(path_loading_), bpf_);
     if (problem) status("connection attempts are not followed: " + *problem);
     pipeline_.use_paths(&path_log_.paths());
   }
@@ -245,20 +250,20 @@ void Tracer::sync_namespaces() {
   const auto wanted = wanted_namespaces(options_, chosen_netns_, world_.live(), scope_.hosts());
   for (const auto& [inum, watch] : wanted) {
     if (watched_.contains(inum)) continue;
-    if (!bpf_.watch_netns(inum, watch))
+    if (!watch_maps_.watch_netns(inum, watch))
       status(fmt::format("too many network namespaces: {} is not watched", inum));
     watched_.insert(inum);  // said once
   }
   std::erase_if(watched_, [&](std::uint32_t inum) {
     if (wanted.contains(inum)) return false;
-    bpf_.unwatch_netns(inum);
+    watch_maps_.unwatch_netns(inum);
     return true;
   });
 }
 
 void Tracer::refresh_world() {
   world_.refresh(boot_ns());
-  scope_.refresh(bpf_, world_);
+  scope_.refresh(watch_maps_, bpf_, world_);
   sync_namespaces();
 }
 
@@ -386,6 +391,9 @@ int Tracer::exit_status() const {
 
 }  // namespace
 
-int trace(const Options& options, Guest* guest) { return Tracer(options, guest).run(); }
+int trace(const Options& options, Guest* guest) {
+  log_libbpf(options.verbosity > 0);
+  return Tracer(options, guest).run();
+}
 
 }  // namespace droptrace

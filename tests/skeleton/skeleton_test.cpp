@@ -22,6 +22,7 @@ namespace {
 using droptrace::BpfObject;
 using droptrace::BpfOptions;
 using droptrace::DropReasons;
+using droptrace::WatchMaps;
 
 struct SkeletonDeleter {
   void operator()(droptrace_bpf* skeleton) const { droptrace_bpf__destroy(skeleton); }
@@ -94,7 +95,8 @@ TEST_SUITE_BEGIN("load");
 TEST_CASE("the running kernel takes the program that fits its tracepoint") {
   const auto types = droptrace::read_kernel_types();
   const DropReasons reasons(types.drop_reason_enums);
-  BpfObject object(options_for_loading(types.kfree_skb_has_reason), reasons, true);
+  const WatchMaps maps;
+  BpfObject object(maps, options_for_loading(types.kfree_skb_has_reason), reasons);
   object.attach();
   const char* fitting = types.kfree_skb_has_reason ? "dt_drop" : "dt_drop_without_reason";
   CHECK(object.programs().at(fitting) == "attached");
@@ -103,7 +105,8 @@ TEST_CASE("the running kernel takes the program that fits its tracepoint") {
 TEST_CASE("the program for kernels without reasons loads here, too") {
   const auto types = droptrace::read_kernel_types();
   const DropReasons reasons(types.drop_reason_enums);
-  BpfObject object(options_for_loading(false), reasons, true);
+  const WatchMaps maps;
+  BpfObject object(maps, options_for_loading(false), reasons);
   object.attach();
   CHECK(object.programs().at("dt_drop_without_reason") == "attached");
   CHECK(object.programs().at("dt_drop") == "not used");
@@ -120,7 +123,7 @@ TEST_CASE("every combination of filters passes the verifier") {
         options.filter_cidrs = filter_cidrs;
         options.stack_always = filter_netns;
         options.snaplen = snaplen;
-        CHECK_NOTHROW(BpfObject(options, reasons, true));
+        CHECK_NOTHROW(BpfObject(WatchMaps(), options, reasons));
       }
     }
   }
@@ -131,7 +134,8 @@ TEST_CASE(
   using droptrace::VerdictHook;
   const auto types = droptrace::read_kernel_types();
   const DropReasons reasons(types.drop_reason_enums);
-  BpfObject object(options_for_loading(types.kfree_skb_has_reason), reasons, true);
+  const WatchMaps maps;
+  BpfObject object(maps, options_for_loading(types.kfree_skb_has_reason), reasons);
   object.attach();
   for (const auto kind : {VerdictHook::Kind::kFentry, VerdictHook::Kind::kKprobe}) {
     try {
@@ -147,9 +151,10 @@ TEST_CASE(
 TEST_CASE("namespaces can be watched and left, and counters start at zero") {
   const auto types = droptrace::read_kernel_types();
   const DropReasons reasons(types.drop_reason_enums);
-  BpfObject object(options_for_loading(types.kfree_skb_has_reason), reasons, true);
-  CHECK(object.watch_netns(own_netns(), droptrace::Watch::kCluster));
-  object.unwatch_netns(own_netns());
+  const WatchMaps maps;
+  BpfObject object(maps, options_for_loading(types.kfree_skb_has_reason), reasons);
+  CHECK(maps.watch_netns(own_netns(), droptrace::Watch::kCluster));
+  maps.unwatch_netns(own_netns());
   const auto counters = object.counters();
   CHECK(counters.seen == 0);
   CHECK(counters.lost.empty());

@@ -31,13 +31,6 @@ int print_libbpf(libbpf_print_level level, const char* format, va_list arguments
   return level == LIBBPF_DEBUG ? 0 : std::vfprintf(stderr, format, arguments);
 }
 
-[[noreturn]] void refused(const std::string& what, int error) {
-  const bool unsupported = error == EPERM || error == EINVAL || error == EACCES ||
-                           error == ENOTSUP || error == ENOENT || error == ESRCH;
-  throw Error("cannot " + what + ": " + errno_text(error) + ": " + bpf_refusal_hint(error),
-              unsupported ? kExitUnsupported : kExitFailed);
-}
-
 void configure(dt_config& config, const BpfOptions& options, const DropReasons& reasons) {
   config.snaplen = options.snaplen;
   config.filter_netns = options.filter_netns ? 1 : 0;
@@ -62,28 +55,6 @@ const char* state_of(const bpf_program* program) {
   const std::string_view section = bpf_program__section_name(program);
   if (section == "raw_tp") return "run on demand";
   return bpf_program__autoattach(program) ? "attached" : "used by the self-test";
-}
-
-template <typename Key>
-bool add_prefix(const bpf_map* map, const WatchedPrefix& prefix) {
-  Key key{};
-  key.prefix_length = prefix.cidr.prefix_length;
-  std::memcpy(key.addr, prefix.cidr.network.bytes.data(), sizeof(key.addr));
-  const auto watched = static_cast<std::uint8_t>((prefix.cluster ? DT_WATCH_CLUSTER : 0) |
-                                                 (prefix.own ? DT_WATCH_OWN : 0));
-  return bpf_map__update_elem(map, &key, sizeof(key), &watched, sizeof(watched), BPF_ANY) == 0;
-}
-
-std::uint8_t abi_watch(Watch watch) {
-  switch (watch) {
-    case Watch::kEvery:
-      return 0;
-    case Watch::kCluster:
-      return DT_WATCH_CLUSTER;
-    case Watch::kOwn:
-      return DT_WATCH_OWN;
-  }
-  return 0;
 }
 
 // Runs a program of type raw_tp once, on a given CPU or on this one. Returns what it returned, or
@@ -113,35 +84,36 @@ struct BpfObject::State {
   }
 };
 
-BpfObject::BpfObject(const BpfOptions& options, const DropReasons& reasons, bool log_libbpf)
+void log_libbpf(bool wanted) { libbpf_set_print(wanted ? print_libbpf : nullptr); }
+
+BpfObject::BpfObject(const WatchMaps& maps, const BpfOptions& options, const DropReasons& reasons)
     : state_(std::make_unique<State>()) {
-  libbpf_set_print(log_libbpf ? print_libbpf : nullptr);
-  int error = load(options, reasons);
+  int error = load(maps, options, reasons);
   if (error != 0) {
     // What is optional may cost a field, but not the run.
     BpfOptions minimal = options;
     minimal.note_nat = minimal.note_icmp = minimal.note_resets = false;
     minimal.xt_tables = minimal.peers = false;
     const int first_error = error;
-    error = load(minimal, reasons);
+    error = load(maps, minimal, reasons);
     if (error == 0) {
       for (const char* optional : {"dt_note_nat", "dt_note_icmp", "dt_note_reset", "dt_find_peer",
                                    "dt_xt_list", "dt_xt_prime"})
         programs_[optional] = "cannot be loaded: " + errno_text(first_error);
     }
   }
-  if (error != 0) refused("load the BPF programs", error);
+  if (error != 0) refuse_bpf("load the BPF programs", error);
 
   for (const WatchedPrefix& prefix : options.prefixes) {
-    if (!watch_prefix(prefix)) refused("watch CIDR " + to_string(prefix.cidr), errno);
+    if (!maps.watch_prefix(prefix)) refuse_bpf("watch CIDR " + to_string(prefix.cidr), errno);
   }
   state_->ring = RecordRing::open(bpf_map__fd(state_->skeleton->maps.dt_records));
-  if (!state_->ring) refused("map the ring buffer", errno);
+  if (!state_->ring) refuse_bpf("map the ring buffer", errno);
 }
 
 BpfObject::~BpfObject() = default;
 
-int BpfObject::load(const BpfOptions& options, const DropReasons& reasons) {
+int BpfObject::load(const WatchMaps& maps, const BpfOptions& options, const DropReasons& reasons) {
   droptrace_bpf__destroy(std::exchange(state_->skeleton, droptrace_bpf__open()));
   if (!state_->skeleton) return errno;
   droptrace_bpf& skeleton = *state_->skeleton;
@@ -157,6 +129,11 @@ int BpfObject::load(const BpfOptions& options, const DropReasons& reasons) {
   bpf_program__set_autoload(skeleton.progs.dt_xt_prime, options.xt_tables);
   bpf_program__set_autoload(skeleton.progs.dt_company, true);
   bpf_program__set_autoattach(skeleton.progs.dt_company, false);
+  for (const auto& [map, fd] : {std::pair{skeleton.maps.dt_netns, maps.netns_fd()},
+                                std::pair{skeleton.maps.dt_cidrs4, maps.cidrs4_fd()},
+                                std::pair{skeleton.maps.dt_cidrs6, maps.cidrs6_fd()}}) {
+    if (const int error = bpf_map__reuse_fd(map, fd)) return -error;
+  }
   if (const int error = bpf_map__set_max_entries(skeleton.maps.dt_records, options.ring_bytes))
     return -error;
   const auto cpus = static_cast<std::uint32_t>(libbpf_num_possible_cpus());
@@ -168,27 +145,11 @@ int BpfObject::load(const BpfOptions& options, const DropReasons& reasons) {
 
 void BpfObject::attach() {
   if (const int error = droptrace_bpf__attach(state_->skeleton))
-    refused("attach to the kernel's tracepoints", -error);
+    refuse_bpf("attach to the kernel's tracepoints", -error);
   bpf_program* program = nullptr;
   bpf_object__for_each_program(program, state_->skeleton->obj) {
     programs_.try_emplace(bpf_program__name(program), state_of(program));
   }
-}
-
-bool BpfObject::watch_prefix(const WatchedPrefix& prefix) {
-  const auto& maps = state_->skeleton->maps;
-  return prefix.cidr.network.v6 ? add_prefix<dt_cidr6>(maps.dt_cidrs6, prefix)
-                                : add_prefix<dt_cidr4>(maps.dt_cidrs4, prefix);
-}
-
-bool BpfObject::watch_netns(std::uint32_t inum, Watch watch) {
-  const std::uint8_t watched = abi_watch(watch);
-  return bpf_map__update_elem(state_->skeleton->maps.dt_netns, &inum, sizeof(inum), &watched,
-                              sizeof(watched), BPF_ANY) == 0;
-}
-
-void BpfObject::unwatch_netns(std::uint32_t inum) {
-  bpf_map__delete_elem(state_->skeleton->maps.dt_netns, &inum, sizeof(inum), 0);
 }
 
 std::uint64_t BpfObject::ring_used_bytes() const {
@@ -211,7 +172,7 @@ int BpfObject::epoll_fd() const { return state_->ring->epoll_fd(); }
 
 std::size_t BpfObject::consume(const RecordRing::Handle& handle, std::size_t limit) {
   const auto consumed = state_->ring->consume(handle, limit);
-  if (!consumed) refused("read the ring buffer", errno);
+  if (!consumed) refuse_bpf("read the ring buffer", errno);
   return *consumed;
 }
 
@@ -269,10 +230,6 @@ void BpfObject::forget_xt_table(std::uint64_t info) {
     const dt_xt_counts_key key{info, static_cast<std::uint32_t>(cpu), 0};
     bpf_map__delete_elem(skeleton.maps.dt_xt_counts, &key, sizeof(key), 0);
   }
-}
-
-int BpfObject::map_fd(const char* name) const {
-  return bpf_object__find_map_fd_by_name(state_->skeleton->obj, name);
 }
 
 int BpfObject::verdicts_fd() const { return bpf_map__fd(state_->skeleton->maps.dt_verdicts); }

@@ -15,6 +15,7 @@
 #include "core/drop_reason.h"
 #include "core/scope.h"
 #include "kernel/record_ring.h"
+#include "kernel/watch_maps.h"
 
 namespace droptrace {
 
@@ -22,7 +23,7 @@ struct BpfOptions {
   std::uint32_t snaplen = 128;
   std::uint32_t ring_bytes = 4U << 20U;  // a power of two and a multiple of the page size
   bool stack_always = false;
-  bool filter_netns = true;  // only namespaces given to watch_netns()
+  bool filter_netns = true;  // only namespaces given to WatchMaps
   bool filter_cidrs = true;  // without filter_netns: only packets that touch the cluster's prefixes
   bool has_reason = true;    // the tracepoint has a reason argument
   bool note_nat = true;      // note what new connections were before NAT
@@ -32,9 +33,6 @@ struct BpfOptions {
   bool note_resets = true;   // note TCP resets that answer a packet
   std::vector<WatchedPrefix> prefixes;
 };
-
-// Which packets are recorded in a namespace.
-enum class Watch { kEvery, kCluster, kOwn };
 
 // The other end of a veth.
 struct VethPeer {
@@ -54,20 +52,17 @@ struct BpfCounters {
   std::map<std::string, std::uint64_t> lost;  // by cause
 };
 
+// Whether libbpf's messages go to standard error, or nowhere: for all objects.
+void log_libbpf(bool wanted);
+
 class BpfObject {
  public:
   // Loads the programs; nothing is attached yet. Throws Error (exit status 4 where the kernel or
-  // the privileges are the reason). With log_libbpf its messages go to standard error.
-  BpfObject(const BpfOptions& options, const DropReasons& reasons, bool log_libbpf);
+  // the privileges are the reason).
+  BpfObject(const WatchMaps& maps, const BpfOptions& options, const DropReasons& reasons);
   ~BpfObject();
 
   void attach();
-
-  // Drops in this namespace are recorded from now on, or no longer. False if the map is full.
-  bool watch_netns(std::uint32_t inum, Watch watch);
-  void unwatch_netns(std::uint32_t inum);
-  // False if the map is full.
-  bool watch_prefix(const WatchedPrefix& prefix);
 
   // Bytes of the ring buffer that wait to be read.
   std::uint64_t ring_used_bytes() const;
@@ -96,9 +91,6 @@ class BpfObject {
   // The map in which programs on nf_tables' verdicts leave their notes; see VerdictHook.
   int verdicts_fd() const;
 
-  // One of the maps that say what is watched, for programs that are loaded elsewhere. -1: none.
-  int map_fd(const char* name) const;
-
   // What the kernel side noted of a frame while layout().calibrating was set: of nft_do_chain's,
   // and of nf_hook_slow's.
   std::vector<dt_calibration> calibration() const;
@@ -124,7 +116,7 @@ class BpfObject {
 
  private:
   // One try with these options. Returns 0 or an errno value.
-  int load(const BpfOptions& options, const DropReasons& reasons);
+  int load(const WatchMaps& maps, const BpfOptions& options, const DropReasons& reasons);
 
   struct State;
   std::unique_ptr<State> state_;

@@ -47,7 +47,7 @@ std::vector<WatchedPrefix> NodeScope::prefixes() const {
   return watched_prefixes(cluster_, {own_.begin(), own_.end()});
 }
 
-void NodeScope::refresh(BpfObject& bpf, WorldLoader& world) {
+void NodeScope::refresh(const WatchMaps& maps, const BpfObject& bpf, WorldLoader& world) {
   const std::shared_ptr<const World> now = world.world();
   const auto found = now->namespaces.find(switch_.home());
   const bool node_changed = found != now->namespaces.end() && found->second != seen_;
@@ -64,7 +64,7 @@ void NodeScope::refresh(BpfObject& bpf, WorldLoader& world) {
     added += add_pods(*seen_pods_);
   }
   if (added > 0) {
-    for (const WatchedPrefix& prefix : prefixes()) bpf.watch_prefix(prefix);
+    for (const WatchedPrefix& prefix : prefixes()) maps.watch_prefix(prefix);
   }
   if (node_changed) find_hosts(bpf, world, *seen_);
 }

@@ -27,7 +27,7 @@ class NodeScope {
 
   // Looks at the node's links, its addresses and its pods' and tells bpf and world what is new.
   // Call when the world may have changed; does nothing if that part of it has not.
-  void refresh(BpfObject& bpf, WorldLoader& world);
+  void refresh(const WatchMaps& maps, const BpfObject& bpf, WorldLoader& world);
 
   // Namespaces of the Docker host: one, or none if it was not found.
   const std::set<std::uint32_t>& hosts() const { return hosts_; }

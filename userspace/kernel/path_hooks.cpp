@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <iterator>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <bpf/bpf.h>
@@ -21,9 +22,6 @@ namespace droptrace {
 namespace {
 
 constexpr std::string_view kSection = "tp_btf/";
-
-// The maps that are the main object's, and say what is watched.
-constexpr const char* kShared[] = {"dt_netns", "dt_cidrs4", "dt_cidrs6"};
 
 // Returns 0, or why programs at the end of that function do not load: one that does nothing tells.
 int try_fexit(std::uint32_t btf_id) {
@@ -52,16 +50,16 @@ struct PathHooks::State {
   ~State() { droptrace_path__destroy(skeleton); }
 };
 
-PathHooks::PathHooks(const BpfObject& bpf, const BpfOptions& options, const KernelTypes& types)
+PathHooks::PathHooks(const WatchMaps& maps, const BpfOptions& options, const KernelTypes& types)
     : state_(std::make_unique<State>()) {
-  load(bpf, options, types);
+  load(maps, options, types);
   state_->ring = RecordRing::open(bpf_map__fd(state_->skeleton->maps.dt_path_records));
   if (!state_->ring) throw Error("cannot map its ring buffer: " + errno_text(errno));
 }
 
 PathHooks::~PathHooks() = default;
 
-void PathHooks::load(const BpfObject& bpf, const BpfOptions& options, const KernelTypes& types) {
+void PathHooks::load(const WatchMaps& maps, const BpfOptions& options, const KernelTypes& types) {
   state_->skeleton = droptrace_path__open();
   if (!state_->skeleton) throw Error("cannot be opened: " + errno_text(errno));
   bpf_object* const object = state_->skeleton->obj;
@@ -71,11 +69,14 @@ void PathHooks::load(const BpfObject& bpf, const BpfOptions& options, const Kern
   bpf_object__for_each_map(map, object) {
     if (!is_own(bpf_map__name(map))) bpf_map__set_autocreate(map, false);
   }
-  for (const char* name : kShared) {
-    map = bpf_object__find_map_by_name(object, name);
-    if (const int error = map ? bpf_map__reuse_fd(map, bpf.map_fd(name)) : -ENOENT)
-      throw Error(std::string("cannot share the map ") + name + ": " + errno_text(-error));
-    bpf_map__set_autocreate(map, true);
+  const auto& shared = state_->skeleton->maps;
+  for (const auto& [each, fd] :
+       {std::pair{shared.dt_netns, maps.netns_fd()}, std::pair{shared.dt_cidrs4, maps.cidrs4_fd()},
+        std::pair{shared.dt_cidrs6, maps.cidrs6_fd()}}) {
+    if (const int error = bpf_map__reuse_fd(each, fd))
+      throw Error(std::string("cannot share the map ") + bpf_map__name(each) + ": " +
+                  errno_text(-error));
+    bpf_map__set_autocreate(each, true);
   }
   bpf_program* program = nullptr;
   bpf_object__for_each_program(program, object) {

@@ -11,13 +11,14 @@
 #include "kernel/bpf_object.h"
 #include "kernel/kernel_types.h"
 #include "kernel/record_ring.h"
+#include "kernel/watch_maps.h"
 
 namespace droptrace {
 
 class PathHooks {
  public:
-  // Attaches what can be; bpf says which namespaces and networks are watched. Throws Error.
-  PathHooks(const BpfObject& bpf, const BpfOptions& options, const KernelTypes& types);
+  // Attaches what can be; maps say which namespaces and networks are watched. Throws Error.
+  PathHooks(const WatchMaps& maps, const BpfOptions& options, const KernelTypes& types);
   ~PathHooks();
 
   // Readable when much waits; the rest is for a timer.
@@ -34,7 +35,7 @@ class PathHooks {
 
  private:
   std::string attach_hook();
-  void load(const BpfObject& bpf, const BpfOptions& options, const KernelTypes& types);
+  void load(const WatchMaps& maps, const BpfOptions& options, const KernelTypes& types);
 
   struct State;
   std::unique_ptr<State> state_;

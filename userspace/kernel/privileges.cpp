@@ -74,4 +74,11 @@ std::string bpf_refusal_hint(int error) {
   }
 }
 
+void refuse_bpf(const std::string& what, int error) {
+  const bool unsupported = error == EPERM || error == EINVAL || error == EACCES ||
+                           error == ENOTSUP || error == ENOENT || error == ESRCH;
+  throw Error("cannot " + what + ": " + errno_text(error) + ": " + bpf_refusal_hint(error),
+              unsupported ? kExitUnsupported : kExitFailed);
+}
+
 }  // namespace droptrace

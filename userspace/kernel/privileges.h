@@ -18,4 +18,8 @@ std::optional<std::string> missing_for_netns();
 // What a refused bpf() most likely means here; one clause for an error line.
 std::string bpf_refusal_hint(int error);
 
+// Throws Error for a call of bpf() that was refused: exit status 4 where the kernel or the
+// privileges are the reason.
+[[noreturn]] void refuse_bpf(const std::string& what, int error);
+
 }  // namespace droptrace
