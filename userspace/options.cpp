@@ -104,7 +104,7 @@ class HelpFormatter : public CLI::Formatter {
   std::string make_usage(const CLI::App* /*app*/, std::string /*name*/) const override {
     return "Usage: droptrace [OPTIONS] [FILTER...]\n"
            "       droptrace [OPTIONS] [FILTER...] -- CMD [ARG...]\n"
-           "       droptrace probe [-o FORMAT] [--from WHERE] [--timeout TIME] TO\n"
+           "       droptrace probe [-o FORMAT] [--from WHERE] [--udp] [--timeout TIME] TO\n"
            "       droptrace check [-o FORMAT]\n"
            "       droptrace report [-o FORMAT] FILE...\n"
            "       droptrace diff [-o FORMAT] BEFORE AFTER\n";
@@ -266,6 +266,7 @@ Command parse_probe(int argc, char** argv) {
   add_color(app, options.color);
   app.add_option("--from", options.from, "pod:NS/NAME, a path of a namespace, or node (default)")
       ->option_text("WHERE");
+  app.add_flag("--udp", options.udp, "one DNS query by UDP instead of a SYN (default port: 53)");
   app.add_option("--timeout", timeout, "how long to wait for an answer (default 3s)")
       ->option_text("TIME");
   app.add_flag("-v", verbose, "status lines on standard error");

@@ -63,6 +63,7 @@ struct ProbeOptions {
   std::string to;
   std::string from = "node";
   std::uint64_t timeout_ns = 3'000'000'000;
+  bool udp = false;
   OutputFormat output = OutputFormat::kText;
   ColorMode color = ColorMode::kAuto;
   int verbosity = 0;  // 1: -v

@@ -30,6 +30,14 @@ namespace {
 constexpr std::uint64_t kServicesNs = 5'000'000'000;  // for the rules of kube-proxy to be read
 constexpr std::uint64_t kGraceNs = 150'000'000;  // for the records of what has happened to come
 
+// A query that any DNS server answers, if only with an error: the address of
+// kubernetes.default.svc.cluster.local (RFC 1035, 4.1).
+constexpr char kQuery[] =
+    "\x44\x54\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00"
+    "\x0akubernetes\x07"
+    "default\x03svc\x07"
+    "cluster\x05local\x00\x00\x01\x00\x01";
+
 // Keeps what the trace says, for the end.
 class ProbeSink : public Sink {
  public:
@@ -136,11 +144,13 @@ std::string Prober::client_netns(const World& world, const PathLog::Live& live) 
 }
 
 void Prober::connect_from(const std::string& netns, const Endpoint& to) {
+  const bool is_udp = target_.protocol == IPPROTO_UDP;
   int error = 0;
   const NetnsSwitch netns_switch;
   const bool entered = netns_switch.run_in(netns, [&] {
-    socket_ = UniqueFd(::socket(to.address.v6 ? AF_INET6 : AF_INET,
-                                SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    socket_ =
+        UniqueFd(::socket(to.address.v6 ? AF_INET6 : AF_INET,
+                          (is_udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     if (!socket_.valid()) {
       error = errno;
       return;
@@ -150,10 +160,12 @@ void Prober::connect_from(const std::string& netns, const Endpoint& to) {
     if (::connect(socket_.get(), reinterpret_cast<const sockaddr*>(&address.storage),
                   address.size) != 0)
       error = errno;
+    if (is_udp && error == 0 && ::send(socket_.get(), kQuery, sizeof(kQuery) - 1, 0) < 0)
+      error = errno;
   });
   if (!entered) throw Error("cannot enter " + netns + ": " + errno_text(errno));
-  result_.dialled = {local_endpoint(socket_.get()), to, IPPROTO_TCP};
-  if (error != EINPROGRESS) settle(error);
+  result_.dialled = {local_endpoint(socket_.get()), to, target_.protocol};
+  if (error != (is_udp ? 0 : EINPROGRESS)) settle(error);
 }
 
 // error: what connect(2) said in the end; ETIMEDOUT: nothing yet.
@@ -189,7 +201,8 @@ bool Prober::dial(const World& world, const PathLog::Live& live, PathLog& path_l
 bool Prober::step(const World& world, const PathLog::Live& live, PathLog& path_log) {
   if (dialled_ns_ == 0 && !dial(world, live, path_log)) return false;
   if (settled_ns_ == 0) {
-    pollfd ready{socket_.get(), POLLOUT, 0};
+    const bool is_udp = target_.protocol == IPPROTO_UDP;
+    pollfd ready{socket_.get(), static_cast<short>(is_udp ? POLLIN : POLLOUT), 0};
     if (::poll(&ready, 1, 0) > 0) {
       int error = 0;
       socklen_t size = sizeof(error);
@@ -223,8 +236,6 @@ void Prober::conclude(const World& world, const PathLog::Live& live, PathLog& pa
     result_.report = report_of(*attempt, world, {}, enrich_options, change ? &*change : nullptr);
   } else {
     result_.report.drop.time_ns = clock_ns(CLOCK_REALTIME);
-    result_.report.cause = "not-seen";
-    result_.report.explanation = "no device of a watched namespace has passed the SYN";
   }
   explain_probe(result_, attempt, world);
 }
@@ -237,6 +248,7 @@ int probe(const ProbeOptions& options) {
     throw Error("cannot probe " + options.to +
                     ": it is no IP[:PORT], NS/SERVICE[:PORT] or pod:NS/NAME:PORT",
                 kExitUsage);
+  if (options.udp) target->protocol = IPPROTO_UDP;
   Options trace_options;
   trace_options.all = true;
   trace_options.verbosity = options.verbosity > 0 ? 1 : -1;

@@ -116,7 +116,7 @@ _droptrace() {
   esac
   case "$command" in
     '') words='-h --help --version -o --output -w --write -r --read --report --metrics -c --count --duration --syn --service-cidr --pod-cidr --all --all-netns --netns --noise --unanswered-after --no-path{false} --stack -n --no-names --kubeconfig --no-api{false} --allow-system-changes --color --ready-file --expect-drop --expect-none --ring-size --snaplen -q -v' ;;
-    'probe') words='-h --help -o --output --color --from --timeout -v' ;;
+    'probe') words='-h --help -o --output --color --from --udp --timeout -v' ;;
     'check') words='-h --help -o --output --color -v' ;;
     'report') words='-h --help -o --output --report' ;;
     'diff') words='-h --help -o --output' ;;

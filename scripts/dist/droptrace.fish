@@ -41,6 +41,7 @@ complete -c droptrace -n '__fish_seen_subcommand_from probe' -s h -l help -d 'Pr
 complete -c droptrace -n '__fish_seen_subcommand_from probe' -s o -l output -x -a 'text json' -d 'text (default) or json, one object a line'
 complete -c droptrace -n '__fish_seen_subcommand_from probe' -l color -x -a 'auto always never' -d 'auto (default), always or never; NO_COLOR is honoured'
 complete -c droptrace -n '__fish_seen_subcommand_from probe' -l from -x -d 'pod:NS/NAME, a path of a namespace, or node (default)'
+complete -c droptrace -n '__fish_seen_subcommand_from probe' -l udp -d 'one DNS query by UDP instead of a SYN (default port: 53)'
 complete -c droptrace -n '__fish_seen_subcommand_from probe' -l timeout -x -d 'how long to wait for an answer (default 3s)'
 complete -c droptrace -n '__fish_seen_subcommand_from probe' -s v -d 'status lines on standard error'
 complete -c droptrace -n '__fish_seen_subcommand_from check' -s h -l help -d 'Print this help message and exit'

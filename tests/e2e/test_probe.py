@@ -3,7 +3,10 @@
 
 import datetime
 import json
+import socket
+import threading
 
+import namespaces
 from cases import Lab, case
 from droptrace_runner import Unexpected, check_fields
 from mini_node import NODE_IP, POD_A, POD_B, WEB, WEB6
@@ -105,6 +108,36 @@ def drop_says_which_rule(lab: Lab) -> None:
     check_fields(record, {"outcome": "dropped", "where": "node"})
     assert "FORWARD: " in record["explanation"], record
     assert places(record) == A_TO_B[:2], record
+
+
+def answer_once(server: socket.socket) -> None:
+    query, client = server.recvfrom(512)
+    server.sendto(query, client)
+
+
+@case()
+def udp_is_answered_refused_or_dropped(lab: Lab) -> None:
+    udp = ("--udp", *FROM_A)
+    with namespaces.network(lab.node.namespace("podB")):
+        server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with server:
+        server.bind(("", 53))
+        thread = threading.Thread(target=answer_once, args=(server,), daemon=True)
+        thread.start()
+        record = probe(lab, ANSWERED, *udp, POD_B.ip)
+        thread.join()
+        check_fields(record, {"outcome": "answered", "dst": f"{POD_B.ip}:53", "cause": None})
+        silent = probe(lab, DIED, *udp, "--timeout", "300ms", f"pod:{POD_B.full_name}:53")
+        check_fields(silent, {"outcome": "unanswered", "cause": "not-answered"})
+    refused = probe(lab, DIED, *udp, POD_B.ip)
+    check_fields(refused, {"outcome": "rejected", "where": POD_B.where})
+    assert "NO_SOCKET" in refused["explanation"], refused
+    lab.node.run(*f"iptables-nft -I FORWARD -p udp -d {POD_B.ip} -j DROP".split())
+    dropped = probe(lab, DIED, *udp, "--timeout", "500ms", POD_B.ip)
+    check_fields(dropped, {"outcome": "dropped", "cause": "dropped", "where": "node"})
+    assert "FORWARD" in dropped["explanation"], dropped
+    text = lab.droptrace("probe", *udp, "--timeout", "500ms", POD_B.ip).stdout.splitlines()
+    assert "(UDP)" in text[0] and text[-1].startswith("dropped: NETFILTER_DROP at node/"), text
 
 
 @case()

@@ -10,10 +10,9 @@
 namespace droptrace {
 namespace {
 
-constexpr std::uint16_t kDefaultPort = 80;
-
 std::optional<std::uint16_t> port_of(const ProbeTarget& target) {
-  return target.port.empty() ? std::optional(kDefaultPort) : parse_port(target.port);
+  if (target.port.empty()) return target.protocol == IPPROTO_UDP ? 53 : 80;
+  return parse_port(target.port);
 }
 
 // "10.0.0.1", "10.0.0.1:80", "fd00::1", "[fd00::1]:80"
@@ -48,13 +47,15 @@ std::variant<Endpoint, std::string> resolve_service(const ProbeTarget& target, c
       address = address.value_or(*frontend.address);
       const bool is_it = target.port.empty() || target.port == service.port_name ||
                          target.port == std::to_string(frontend.port);
-      if (service.protocol == IPPROTO_TCP && is_it)
+      if (service.protocol == target.protocol && is_it)
         return Endpoint{*frontend.address, frontend.port};
     }
   }
   if (!address) return "no rule of kube-proxy names the service " + full;
   const auto port = parse_port(target.port);
-  if (!port) return "the service " + full + " has no TCP port called '" + target.port + "'";
+  if (!port)
+    return fmt::format("the service {} has no {} port called '{}'", full,
+                       target.protocol == IPPROTO_UDP ? "UDP" : "TCP", target.port);
   return Endpoint{*address, *port};
 }
 
@@ -89,6 +90,13 @@ std::string refuser(const Attempted& attempt, const World& world) {
   const std::string where = world.where(found->netns);
   return fmt::format("{} from {}", what,
                      found->ifname.empty() ? where : where + '/' + found->ifname);
+}
+
+// There are no hops to tell from: of UDP none are recorded.
+void explain_unseen(AttemptReport& report, bool is_udp) {
+  report.cause = is_udp ? "not-answered" : "not-seen";
+  report.explanation = is_udp ? "sent, and nothing was seen to drop it; of UDP only drops are seen"
+                              : "no device of a watched namespace has passed the SYN";
 }
 
 }  // namespace
@@ -144,12 +152,16 @@ void explain_probe(ProbeResult& result, const Attempted* attempt, const World& w
                              : fmt::format("after {:.3f} ms", took_ms);
     return;
   }
+  const bool is_udp = result.dialled.protocol == IPPROTO_UDP;
+  if (!attempt) explain_unseen(report, is_udp);
   if (!result.drops.empty()) {
     const Drop& drop = result.drops.back();
-    if (!attempt || result.outcome != Outcome::kRejected) result.outcome = Outcome::kDropped;
-    report.cause = "dropped";
+    const bool was_told = result.outcome == Outcome::kRejected && (attempt || is_udp);
+    if (!was_told) result.outcome = Outcome::kDropped;
+    report.cause = drop.cause ? drop.cause->id : "dropped";
     report.explanation = text_of(drop);
-    report.advice.clear();
+    if (drop.cause) report.explanation = drop.cause->explanation + "; then " + report.explanation;
+    report.advice = drop.cause ? drop.cause->advice : "";
   }
   if (result.outcome == Outcome::kRejected) {
     const std::string by = attempt ? refuser(*attempt, world) : "";

@@ -2,6 +2,8 @@
 // `droptrace probe`: whom to dial, and what the trace of that one attempt has shown.
 #pragma once
 
+#include <netinet/in.h>
+
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -22,6 +24,7 @@ struct ProbeTarget {
   std::string space;
   std::string name;
   std::string port;  // a number, or of a service the port's name; empty: not said
+  std::uint8_t protocol = IPPROTO_TCP;  // or IPPROTO_UDP
 };
 
 // nullopt if it is none of these.

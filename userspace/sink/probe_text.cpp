@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "sink/probe_text.h"
 
+#include <netinet/in.h>
+
 #include <fmt/format.h>
 
 #include "sink/path_text.h"
@@ -28,6 +30,7 @@ std::string probe_text(const ProbeResult& result, bool color) {
   const bool is_good = result.outcome == Outcome::kAnswered;
   std::string text = fmt::format("{} {} → {}", paint(result.from, Style::kWhere).bytes,
                                  to_string(result.dialled.src), to_string(result.dialled.dst));
+  if (result.dialled.protocol == IPPROTO_UDP) text += " (UDP)";
   if (report.drop.service) text += ' ' + paint(*report.drop.service, Style::kService).bytes;
   if (report.drop.attempt && report.drop.attempt->syn > 1)
     text += fmt::format(" (the way of SYN {})", report.drop.attempt->syn);
