@@ -27,7 +27,7 @@ namespace droptrace {
 
 namespace {
 
-constexpr std::uint64_t kServicesNs = 5'000'000'000;  // for the rules of kube-proxy to be read
+constexpr std::uint64_t kServicesNs = 10'000'000'000;  // for the rules of kube-proxy to be read
 constexpr std::uint64_t kGraceNs = 150'000'000;  // for the records of what has happened to come
 
 // A query that any DNS server answers, if only with an error: the address of
@@ -188,7 +188,7 @@ bool Prober::dial(const World& world, const PathLog::Live& live, PathLog& path_l
     throw Error("cannot probe " + options_.to + ": " + *problem);
   }
   // The names of services are worth a moment.
-  if (!world.services && boot_ns() - began_ns_ < kServicesNs / 2) return false;
+  if (!world.services && boot_ns() - began_ns_ < kServicesNs / 4) return false;
   if (!path_log.hooks())
     throw Error("cannot follow connection attempts on this kernel: see droptrace check",
                 kExitUnsupported);

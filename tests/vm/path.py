@@ -39,7 +39,7 @@ def way_of(record: dict) -> list[tuple[str, str, str]]:
 
 def check_healthy_way(lab: Lab) -> None:
     with listening(lab.node.namespace("podB"), 8080):
-        record = probe.probe(lab, probe.ANSWERED, *probe.FROM_A, "default/web")
+        record = probe.probe(lab, probe.ANSWERED, *probe.FROM_A, f"{WEB.cluster_ip}:80")
     assert way_of(record) == WAY, record
     entered = next(hop for hop in record["path"] if hop["event"] == "prerouting")
     check_fields(entered, {"where": "node", "note": f"DNAT to {POD_B.ip}:8080"})
@@ -48,7 +48,7 @@ def check_healthy_way(lab: Lab) -> None:
 
 def check_full_accept_queue(lab: Lab) -> None:
     with unanswered.full_listener(lab, "podB", 8080):
-        record = probe.probe(lab, probe.DIED, *probe.FROM_A, "default/web")
+        record = probe.probe(lab, probe.DIED, *probe.FROM_A, f"{WEB.cluster_ip}:80")
     check_fields(record, {"outcome": "unanswered", "cause": "accept-queue-full"})
     assert way_of(record) == WAY, record
     print("passed: a full accept queue", flush=True)
