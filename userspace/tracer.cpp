@@ -392,6 +392,7 @@ int Tracer::exit_status() const {
 }  // namespace
 
 int trace(const Options& options, Guest* guest) {
+  ::mallopt(M_ARENA_MAX, 1);  // only from the main arena is memory given back well
   log_libbpf(options.verbosity > 0);
   return Tracer(options, guest).run();
 }

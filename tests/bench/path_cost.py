@@ -26,6 +26,7 @@ from mini_node import POD_B, MiniNode
 PORT = 8080
 PAIRS = 5
 STREAM_S = 2.0
+SETTLED_S = 1.0  # then the rules and names that it reads at the start have been read
 CHUNK = bytes(1 << 20)
 # Those that see every packet.
 PROGRAMS = ("dt_path_transmit", "dt_path_receive", "dt_path_hook", "dt_note_nat")
@@ -75,6 +76,7 @@ def ratio(lab: Lab) -> float:
 
     def traced() -> float:
         with lab.trace():
+            time.sleep(SETTLED_S)
             return stream(lab)
 
     ratios = []
