@@ -78,6 +78,7 @@ def service_without_rules_leaks_to_the_host(lab: Lab) -> None:
     lab.node.run("iptables-nft", "-t", "nat", "-F")
     record = probe(lab, DIED, *FROM_A, f"{WEB.cluster_ip}:80")
     check_fields(record, {"cause": "no-service-rule"})
+    assert record["explanation"].count("left the node") == 1, record
 
 
 @case()

@@ -79,12 +79,9 @@ AttemptReport report_of(const Attempted& attempt, const World& world, const Kern
   report.path = describe_hops(attempt, world);
   if (report.outcome != Outcome::kUnanswered) return report;
 
-  Cause cause = cause_of(attempt, world, change);
-  report.cause = std::move(cause.id);
-  report.explanation = std::move(cause.explanation);
-  report.advice = std::move(cause.advice);
+  report.cause = cause_of(attempt, world, change);
   if (attempt.incomplete || attempt.left_out > 0)
-    report.explanation += "; hops were lost meanwhile, so it may have come further";
+    report.cause.explanation += "; hops were lost meanwhile, so it may have come further";
   return report;
 }
 

@@ -16,9 +16,7 @@ struct AttemptReport {
   Outcome outcome = Outcome::kUnanswered;
   Drop drop;  // where the packet was seen last; nothing dropped it
   std::vector<HopView> path;
-  std::string cause;        // empty: of an attempt that was answered
-  std::string explanation;  // empty: none
-  std::string advice;
+  Cause cause;  // without an id: of an attempt that was answered
 };
 
 // Its hops in words, in the order of time, and what NAT has changed between them.

@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 
 #include <algorithm>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -93,10 +94,11 @@ std::string refuser(const Attempted& attempt, const World& world) {
 }
 
 // There are no hops to tell from: of UDP none are recorded.
-void explain_unseen(AttemptReport& report, bool is_udp) {
-  report.cause = is_udp ? "not-answered" : "not-seen";
-  report.explanation = is_udp ? "sent, and nothing was seen to drop it; of UDP only drops are seen"
-                              : "no device of a watched namespace has passed the SYN";
+Cause cause_of_unseen(bool is_udp) {
+  if (is_udp)
+    return {"not-answered", "sent, and nothing was seen to drop it; of UDP only drops are seen",
+            ""};
+  return {"not-seen", "no device of a watched namespace has passed the SYN", ""};
 }
 
 }  // namespace
@@ -140,42 +142,36 @@ std::variant<Endpoint, std::string> resolve_target(const ProbeTarget& target, co
 }
 
 void explain_probe(ProbeResult& result, const Attempted* attempt, const World& world) {
-  AttemptReport& report = result.report;
-  const double took_ms = static_cast<double>(result.took_ns) / 1e6;
-  const auto leak = attempt ? leak_of(*attempt, world) : std::nullopt;
+  Cause& cause = result.report.cause;
   if (result.outcome == Outcome::kAnswered) {
-    report.cause.clear();
-    report.advice.clear();
+    const double took_ms = static_cast<double>(result.took_ns) / 1e6;
     const Hop* const syn = attempt ? attempt->last_syn() : nullptr;
-    report.explanation = syn ? fmt::format("by {} at {}, after {:.3f} ms", world.where(syn->netns),
-                                           to_string(syn->tuple.dst), took_ms)
-                             : fmt::format("after {:.3f} ms", took_ms);
+    const std::string by =
+        syn ? fmt::format("by {} at {}, ", world.where(syn->netns), to_string(syn->tuple.dst))
+            : std::string();
+    cause = {"", fmt::format("{}after {:.3f} ms", by, took_ms), ""};
     return;
   }
   const bool is_udp = result.dialled.protocol == IPPROTO_UDP;
-  if (!attempt) explain_unseen(report, is_udp);
-  if (!result.drops.empty()) {
-    const Drop& drop = result.drops.back();
+  const Drop* const drop = result.drops.empty() ? nullptr : &result.drops.back();
+  if (!attempt) cause = cause_of_unseen(is_udp);
+  if (drop) {
     const bool was_told = result.outcome == Outcome::kRejected && (attempt || is_udp);
     if (!was_told) result.outcome = Outcome::kDropped;
-    report.cause = drop.cause ? drop.cause->id : "dropped";
-    report.explanation = text_of(drop);
-    if (drop.cause) report.explanation = drop.cause->explanation + "; then " + report.explanation;
-    report.advice = drop.cause ? drop.cause->advice : "";
+    cause = {"dropped", text_of(*drop), ""};
   }
   if (result.outcome == Outcome::kRejected) {
     const std::string by = attempt ? refuser(*attempt, world) : "";
-    report.cause = "rejected";
-    report.explanation = fmt::format("{}{}{}", result.error, by.empty() ? "" : ": ", by);
-    if (!result.drops.empty()) report.explanation += "; " + text_of(result.drops.back());
+    cause.id = "rejected";
+    cause.explanation = fmt::format("{}{}{}", result.error, by.empty() ? "" : ": ", by);
+    if (drop) cause.explanation += "; " + text_of(*drop);
   }
-  if (leak) {
-    report.cause = leak->id;
-    report.explanation =
-        leak->explanation +
-        (result.outcome == Outcome::kUnanswered ? std::string() : "; then " + report.explanation);
-    report.advice = leak->advice;
-  }
+  // Where it ended matters less than why it came there.
+  std::optional<Cause> behind = attempt ? leak_of(*attempt, world) : std::nullopt;
+  if (!behind && drop) behind = drop->cause;
+  if (!behind) return;
+  if (result.outcome != Outcome::kUnanswered) behind->explanation += "; then " + cause.explanation;
+  cause = std::move(*behind);
 }
 
 }  // namespace droptrace

@@ -47,7 +47,7 @@ struct ProbeResult {
   std::string error;          // what the client was told; empty: nothing
 };
 
-// Where and why it ended, from what was seen: fills in cause, explanation and advice.
+// Where and why it ended, from what was seen: fills in the cause.
 void explain_probe(ProbeResult& result, const Attempted* attempt, const World& world);
 
 }  // namespace droptrace

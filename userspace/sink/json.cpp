@@ -179,11 +179,10 @@ void put_cause(Json& json, const Drop& drop) {
 }
 
 // What is empty is not known.
-void put_words(Json& json, const std::string& cause, const std::string& explanation,
-               const std::string& advice) {
-  if (!cause.empty()) json["cause"] = cause;
-  if (!explanation.empty()) json["explanation"] = explanation;
-  if (!advice.empty()) json["advice"] = advice;
+void put_words(Json& json, const Cause& cause) {
+  if (!cause.id.empty()) json["cause"] = cause.id;
+  if (!cause.explanation.empty()) json["explanation"] = cause.explanation;
+  if (!cause.advice.empty()) json["advice"] = cause.advice;
 }
 
 double microseconds(std::uint64_t time_ns) { return static_cast<double>(time_ns) / 1e3; }
@@ -220,7 +219,7 @@ std::string JsonSink::drop(const Drop& drop) {
   put_flow(json, drop);
   put_cause(json, drop);
   put(json, "answer", drop.answer);
-  if (drop.cause) put_words(json, drop.cause->id, drop.cause->explanation, drop.cause->advice);
+  if (drop.cause) put_words(json, *drop.cause);
   put_path(json, drop.path);
   return line(json);
 }
@@ -231,7 +230,7 @@ std::string JsonSink::attempt(const AttemptReport& report) {
   json["boot_ns"] = report.drop.record.boot_ns;
   put_place(json, report.drop);
   put_flow(json, report.drop);
-  put_words(json, report.cause, report.explanation, report.advice);
+  put_words(json, report.cause);
   put_path(json, report.path);
   return line(json);
 }
@@ -267,7 +266,7 @@ std::string probe_json(const ProbeResult& result) {
   if (report.drop.attempt) json["syn"] = report.drop.attempt->syn;
   if (!result.error.empty()) json["error"] = result.error;
   put_place(json, result.drops.empty() ? report.drop : result.drops.back());
-  put_words(json, report.cause, report.explanation, report.advice);
+  put_words(json, report.cause);
   put_path(json, report.path);
   for (const Drop& drop : result.drops) {
     Json each = {{"reason", drop.reason}, {"location", drop.location}};

@@ -119,7 +119,7 @@ std::string attempt_text(const AttemptReport& report, const Painter& paint, int 
   StyledText lead = paint(fmt::format("UNANSWERED for {:.1f} s", age_s), Style::kReason);
   lead.bytes += "  ";
   lead.columns += 2;
-  return line + cause_text({report.cause, report.explanation, report.advice}, paint, lead);
+  return line + cause_text(report.cause, paint, lead);
 }
 
 }  // namespace droptrace

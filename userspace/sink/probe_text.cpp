@@ -27,6 +27,7 @@ std::string_view to_string(Outcome outcome) {
 std::string probe_text(const ProbeResult& result, bool color) {
   const Painter paint(color, false);
   const AttemptReport& report = result.report;
+  const Cause& why = report.cause;
   const bool is_good = result.outcome == Outcome::kAnswered;
   std::string text = fmt::format("{} {} → {}", paint(result.from, Style::kWhere).bytes,
                                  to_string(result.dialled.src), to_string(result.dialled.dst));
@@ -37,9 +38,9 @@ std::string probe_text(const ProbeResult& result, bool color) {
   text += '\n' + path_text(report.path, paint, 2);
   text += paint(to_string(result.outcome), is_good ? Style::kService : Style::kReason).bytes;
   const std::string cause =
-      report.cause.empty() || report.cause == to_string(result.outcome) ? "" : report.cause + ": ";
-  text += fmt::format(": {}{}", cause, paint(report.explanation).bytes);
-  if (!report.advice.empty()) text += fmt::format("; advice: {}", paint(report.advice).bytes);
+      why.id.empty() || why.id == to_string(result.outcome) ? "" : why.id + ": ";
+  text += fmt::format(": {}{}", cause, paint(why.explanation).bytes);
+  if (!why.advice.empty()) text += fmt::format("; advice: {}", paint(why.advice).bytes);
   return text + '\n';
 }
 
