@@ -73,7 +73,7 @@ std::string Pipeline::add_attempt(const Attempted& attempt, const World& world,
   const AttemptReport report = report_of(attempt, world, names_, enrich_options_, change);
   if (is_filtered(report.drop.record)) return {};
   const std::string json = JsonSink().attempt(report);
-  if (!options_.expect_drop.empty() && !expected_seen_) note_expectation(json);
+  note_expectation(json);
   if (observe_) {
     RecordedEvent event = recorded_event(report.drop, plain_text_->attempt(report), json);
     event.ends_attempt = true;
@@ -89,10 +89,9 @@ std::string Pipeline::add(Record record, const World& world) {
   join_path(drop, world);
   if (!passes(drop.record, !drop.noise.empty())) return {};
   std::string text = sink_->drop(drop);
-  const bool expecting = !options_.expect_drop.empty() && !expected_seen_;
-  if (!expecting && !observe_) return text;
+  if (!is_expecting() && !observe_) return text;
   const std::string json = options_.output == OutputFormat::kJson ? text : JsonSink().drop(drop);
-  if (expecting) note_expectation(json);
+  note_expectation(json);
   if (observe_) observe_(recorded_event(drop, plain_text_->drop(drop), json));
   return text;
 }
@@ -108,17 +107,13 @@ std::string Pipeline::replay(const RecordedEvent& event) {
     const bool shown = options_.output == OutputFormat::kJson && type == "lost";
     return shown ? event.json + '\n' : std::string();
   }
-  if (event.ends_attempt) return replay_attempt(event);
-  ++totals_.seen;
-  if (!passes(event.record, event.noise)) return {};
-  if (!options_.expect_drop.empty() && !expected_seen_) note_expectation(event.json);
-  if (observe_) observe_(event);
-  return (options_.output == OutputFormat::kJson ? event.json : event.text) + '\n';
-}
-
-std::string Pipeline::replay_attempt(const RecordedEvent& event) {
-  if (is_filtered(event.record)) return {};
-  if (!options_.expect_drop.empty() && !expected_seen_) note_expectation(event.json);
+  if (event.ends_attempt) {
+    if (is_filtered(event.record)) return {};
+  } else {
+    ++totals_.seen;
+    if (!passes(event.record, event.noise)) return {};
+  }
+  note_expectation(event.json);
   if (observe_) observe_(event);
   return (options_.output == OutputFormat::kJson ? event.json : event.text) + '\n';
 }
@@ -139,7 +134,10 @@ void Pipeline::see_line(std::int64_t time_ns, const std::string& json_line) cons
   if (observe_) observe_(recorded_line(time_ns, json_line));
 }
 
+bool Pipeline::is_expecting() const { return !options_.expect_drop.empty() && !expected_seen_; }
+
 void Pipeline::note_expectation(std::string_view json_line) {
+  if (!is_expecting()) return;
   for (const auto& [key, value] : options_.expect_drop) {
     if (json_field(json_line, key) != value) return;
   }

@@ -74,10 +74,10 @@ class Pipeline {
  private:
   bool passes(const Record& record, bool noise);
   bool is_filtered(const Record& record) const;
-  std::string replay_attempt(const RecordedEvent& event);
   std::string replay_summary(const RecordedEvent& event);
   void see_line(std::int64_t time_ns, const std::string& json_line) const;
   void join_path(Drop& drop, const World& world);
+  bool is_expecting() const;
   void note_expectation(std::string_view json_line);
 
   const Options& options_;

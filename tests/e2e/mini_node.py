@@ -86,6 +86,9 @@ class Pod:
 POD_A = Pod("podA", 5, "vetha1a1a1a1", "data-platform/web-7f")
 POD_B = Pod("podB", 6, "vethb2b2b2b2", "default/web-0")
 POD_C = Pod("podC", 7, "vethc3c3c3c3", "monitoring/prometheus-0")
+# For cases that add pods.
+POD_D = Pod("podD", 8, "vethd4d4d4d4")
+POD_E = Pod("podE", 9, "vethe5e5e5e5")
 
 WEB = Service("default/web:http", "10.96.100.10", 80, ((POD_B.ip, 8080),), node_port=30080)
 EMPTY = Service("default/empty:http", "10.96.100.20", 80)

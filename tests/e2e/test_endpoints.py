@@ -11,13 +11,11 @@ import namespaces
 from cases import Lab, case
 from droptrace_runner import check_fields, field
 from kube_rules import IPV4
-from mini_node import EXT_IP, POD_A, POD_B, POD_C, WEB, Pod
+from mini_node import EXT_IP, POD_A, POD_B, POD_C, POD_D, POD_E, WEB, Pod
 from patience import PATIENCE
 from test_unanswered import attempts, wait_for
 from traffic import CONNECTED, PENDING, listening
 
-POD_D = Pod("podD", 8, "vethd4d4d4d4")
-POD_E = Pod("podE", 9, "vethe5e5e5e5")
 DNS = dataclasses.replace(WEB, name="kube-system/kube-dns:dns", cluster_ip="10.96.0.10", port=53)
 
 DIALLED = {"original.dst": WEB.cluster_ip, "service": "default/web:http", "packet.dst": POD_B.ip}

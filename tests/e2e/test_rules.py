@@ -3,7 +3,7 @@
 
 from cases import Lab, case
 from droptrace_runner import check_fields
-from mini_node import EMPTY, NODE_IP, POD_A, POD_B, POD_C, Pod
+from mini_node import EMPTY, NODE_IP, POD_A, POD_B, POD_C, POD_D, POD_E
 from node_rules import as_found, find_rule
 from rule_checks import (
     DROP,
@@ -17,9 +17,6 @@ from rule_checks import (
     rule_of_port,
 )
 from traffic import ACK, CONNECTED, listening, send_segment
-
-POD_D = Pod("podD", 8, "vethd4d4d4d4")
-POD_E = Pod("podE", 9, "vethe5e5e5e5")
 
 
 @case()

@@ -129,11 +129,8 @@ int BpfObject::load(const WatchMaps& maps, const BpfOptions& options, const Drop
   bpf_program__set_autoload(skeleton.progs.dt_xt_prime, options.xt_tables);
   bpf_program__set_autoload(skeleton.progs.dt_company, true);
   bpf_program__set_autoattach(skeleton.progs.dt_company, false);
-  for (const auto& [map, fd] : {std::pair{skeleton.maps.dt_netns, maps.netns_fd()},
-                                std::pair{skeleton.maps.dt_cidrs4, maps.cidrs4_fd()},
-                                std::pair{skeleton.maps.dt_cidrs6, maps.cidrs6_fd()}}) {
-    if (const int error = bpf_map__reuse_fd(map, fd)) return -error;
-  }
+  const auto& watch = skeleton.maps;
+  if (const int error = maps.share(watch.dt_netns, watch.dt_cidrs4, watch.dt_cidrs6)) return error;
   if (const int error = bpf_map__set_max_entries(skeleton.maps.dt_records, options.ring_bytes))
     return -error;
   const auto cpus = static_cast<std::uint32_t>(libbpf_num_possible_cpus());

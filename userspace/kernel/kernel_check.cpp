@@ -18,7 +18,7 @@
 #include "kernel/netlink.h"
 #include "kernel/netns.h"
 #include "kernel/trace_table.h"
-#include "kernel/unique_fd.h"
+#include "kernel/try_program.h"
 
 namespace droptrace {
 
@@ -38,22 +38,10 @@ constexpr ProgramType kProgramTypes[] = {
     {"raw-tracepoint", BPF_PROG_TYPE_RAW_TRACEPOINT, std::nullopt, nullptr},
 };
 
-// Returns 0 or why a program of the type, which does nothing, does not load.
 int try_to_load(const ProgramType& program) {
-  const bpf_insn nothing[] = {
-      {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0},
-      {.code = BPF_JMP | BPF_EXIT, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0}};
-  bpf_prog_load_opts options{};
-  options.sz = sizeof(options);
-  if (program.target) {
-    const int id = libbpf_find_vmlinux_btf_id(program.target, *program.attach);
-    if (id < 0) return -id;
-    options.attach_btf_id = static_cast<std::uint32_t>(id);
-    options.expected_attach_type = *program.attach;
-  }
-  const UniqueFd loaded(
-      bpf_prog_load(program.type, "dt_check", "GPL", nothing, std::size(nothing), &options));
-  return loaded.valid() ? 0 : errno;
+  if (!program.target) return try_program(program.type, {}, 0);
+  const int id = libbpf_find_vmlinux_btf_id(program.target, *program.attach);
+  return id < 0 ? -id : try_program(program.type, *program.attach, static_cast<std::uint32_t>(id));
 }
 
 Finding check_lockdown() {

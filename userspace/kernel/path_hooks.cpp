@@ -2,10 +2,7 @@
 #include "kernel/path_hooks.h"
 
 #include <cerrno>
-#include <cstdint>
-#include <iterator>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include <bpf/bpf.h>
@@ -15,27 +12,13 @@
 #include "droptrace_path.skel.h"
 
 #include "kernel/error.h"
-#include "kernel/unique_fd.h"
+#include "kernel/try_program.h"
 
 namespace droptrace {
 
 namespace {
 
 constexpr std::string_view kSection = "tp_btf/";
-
-// Returns 0, or why programs at the end of that function do not load: one that does nothing tells.
-int try_fexit(std::uint32_t btf_id) {
-  const bpf_insn nothing[] = {
-      {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0},
-      {.code = BPF_JMP | BPF_EXIT, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0}};
-  bpf_prog_load_opts options{};
-  options.sz = sizeof(options);
-  options.attach_btf_id = btf_id;
-  options.expected_attach_type = BPF_TRACE_FEXIT;
-  const UniqueFd loaded(bpf_prog_load(BPF_PROG_TYPE_TRACING, "dt_path_try", "GPL", nothing,
-                                      std::size(nothing), &options));
-  return loaded.valid() ? 0 : errno;
-}
 
 bool is_own(std::string_view map) {
   return map.starts_with("dt_path_") || map.ends_with(".rodata") || map.ends_with(".bss");
@@ -70,14 +53,8 @@ void PathHooks::load(const WatchMaps& maps, const BpfOptions& options, const Ker
     if (!is_own(bpf_map__name(map))) bpf_map__set_autocreate(map, false);
   }
   const auto& shared = state_->skeleton->maps;
-  for (const auto& [each, fd] :
-       {std::pair{shared.dt_netns, maps.netns_fd()}, std::pair{shared.dt_cidrs4, maps.cidrs4_fd()},
-        std::pair{shared.dt_cidrs6, maps.cidrs6_fd()}}) {
-    if (const int error = bpf_map__reuse_fd(each, fd))
-      throw Error(std::string("cannot share the map ") + bpf_map__name(each) + ": " +
-                  errno_text(-error));
-    bpf_map__set_autocreate(each, true);
-  }
+  if (const int error = maps.share(shared.dt_netns, shared.dt_cidrs4, shared.dt_cidrs6))
+    throw Error("cannot share the maps of what is watched: " + errno_text(error));
   bpf_program* program = nullptr;
   bpf_object__for_each_program(program, object) {
     const std::string_view section = bpf_program__section_name(program);
@@ -88,7 +65,9 @@ void PathHooks::load(const WatchMaps& maps, const BpfOptions& options, const Ker
         exists ? "attached" : "this kernel does not have the tracepoint";
   }
   bpf_program* const hook = state_->skeleton->progs.dt_path_hook;
-  const int refused = types.nf_hook_slow ? try_fexit(*types.nf_hook_slow) : ENOENT;
+  const int refused = types.nf_hook_slow
+                          ? try_program(BPF_PROG_TYPE_TRACING, BPF_TRACE_FEXIT, *types.nf_hook_slow)
+                          : ENOENT;
   bpf_program__set_autoload(hook, refused == 0);
   bpf_program__set_autoattach(hook, false);
   if (const int error = droptrace_path__load(state_->skeleton))

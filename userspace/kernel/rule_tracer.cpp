@@ -3,12 +3,12 @@
 
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
-#include <time.h>
 
 #include <cerrno>
 
 #include <fmt/format.h>
 
+#include "kernel/clock.h"
 #include "kernel/error.h"
 #include "kernel/nft_message.h"
 
@@ -21,13 +21,6 @@ constexpr std::size_t kRefusedMax = 1024;
 constexpr std::size_t kTablesMax = 4096;
 constexpr std::size_t kReadMax = 4096;  // messages a round
 constexpr int kReceiveBytes = 4 << 20;  // some 4,000 messages
-
-std::uint64_t now_ns() {
-  timespec now{};
-  ::clock_gettime(CLOCK_BOOTTIME, &now);
-  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000ULL +
-         static_cast<std::uint64_t>(now.tv_nsec);
-}
 
 bool is_in(const dt_function& function, std::uint64_t address) {
   return address >= function.start && address < function.end;
@@ -136,7 +129,7 @@ void RuleTracer::read() {
 void RuleTracer::read(std::uint32_t netns, NetlinkSocket& socket) {
   const auto take = [&](std::uint16_t type, std::span<const std::byte> payload) {
     if (type != nft_message_type(NFT_MSG_TRACE)) return;
-    if (const auto message = parse_message(payload)) traces_.add(netns, *message, now_ns());
+    if (const auto message = parse_message(payload)) traces_.add(netns, *message, boot_ns());
   };
   if (!socket.read_events(take, kReadMax)) ++overruns_;
 }
@@ -177,7 +170,7 @@ std::optional<RuleFacts> RuleTracer::attribute(Record& record, const Live& live)
   }
   const auto identity = packet_identity(record.bytes);
   if (!identity) return std::nullopt;
-  const auto verdict = traces_.take(*netns, *identity, want == Want::kQueue, now_ns());
+  const auto verdict = traces_.take(*netns, *identity, want == Want::kQueue, boot_ns());
   if (!verdict) return std::nullopt;
   if (!record.netfilter) record.netfilter.emplace();
   NetfilterRecord& found = *record.netfilter;
@@ -209,7 +202,7 @@ RuleFacts RuleTracer::describe(NetfilterRecord& found, const TracedVerdict& verd
 void RuleTracer::note_tables(std::uint32_t netns, const Ruleset& ruleset) {
   if (tables_since_ns_.size() > kTablesMax) tables_since_ns_.clear();
   for (const Table& table : ruleset.nft)
-    tables_since_ns_.try_emplace({netns, table.handle}, now_ns());
+    tables_since_ns_.try_emplace({netns, table.handle}, boot_ns());
 }
 
 }  // namespace droptrace

@@ -3,8 +3,10 @@
 
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 
 #include "droptrace/event.h"
 
@@ -48,7 +50,7 @@ std::uint8_t abi_watch(Watch watch) {
 
 }  // namespace
 
-// As bpf/common.bpf.h has them: an object takes them in place of its own.
+// As bpf/common.bpf.h has them.
 WatchMaps::WatchMaps()
     : netns_(create(BPF_MAP_TYPE_HASH, "dt_netns", sizeof(std::uint32_t), DT_NETNS_MAX,
                     BPF_F_NO_PREALLOC)),
@@ -56,6 +58,15 @@ WatchMaps::WatchMaps()
                      BPF_F_NO_PREALLOC)),
       cidrs6_(create(BPF_MAP_TYPE_LPM_TRIE, "dt_cidrs6", sizeof(dt_cidr6), DT_CIDRS_MAX,
                      BPF_F_NO_PREALLOC)) {}
+
+int WatchMaps::share(bpf_map* netns, bpf_map* cidrs4, bpf_map* cidrs6) const {
+  for (const auto& [map, fd] : {std::pair{netns, netns_.get()}, std::pair{cidrs4, cidrs4_.get()},
+                                std::pair{cidrs6, cidrs6_.get()}}) {
+    if (const int error = bpf_map__reuse_fd(map, fd)) return -error;
+    bpf_map__set_autocreate(map, true);
+  }
+  return 0;
+}
 
 bool WatchMaps::watch_prefix(const WatchedPrefix& prefix) const {
   return prefix.cidr.network.v6 ? add_prefix<dt_cidr6>(cidrs6_.get(), prefix)

@@ -8,6 +8,8 @@
 #include "core/scope.h"
 #include "kernel/unique_fd.h"
 
+struct bpf_map;
+
 namespace droptrace {
 
 // Which packets are recorded in a namespace.
@@ -24,9 +26,8 @@ class WatchMaps {
   // False if the map is full.
   bool watch_prefix(const WatchedPrefix& prefix) const;
 
-  int netns_fd() const { return netns_.get(); }
-  int cidrs4_fd() const { return cidrs4_.get(); }
-  int cidrs6_fd() const { return cidrs6_.get(); }
+  // An object that is not loaded yet takes these in place of its own. Returns 0 or an errno value.
+  int share(bpf_map* netns, bpf_map* cidrs4, bpf_map* cidrs6) const;
 
  private:
   UniqueFd netns_;

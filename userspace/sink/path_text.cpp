@@ -12,10 +12,6 @@
 namespace droptrace {
 namespace {
 
-constexpr std::size_t kColumns = 120;
-constexpr std::size_t kIndent = 14;
-constexpr std::size_t kFlowColumn = 25;
-
 std::string packet_text(const HopView& hop) {
   if (!hop.packet) return hop.note;
   const Packet& packet = *hop.packet;
@@ -44,7 +40,7 @@ std::string wrapped(const std::string& text, const Painter& paint, const StyledT
   while (at < text.size()) {
     const std::size_t end = std::min(text.find(' ', at), text.size());
     const std::string word = text.substr(at, end - at);
-    if (!line.empty() && column + line.size() + 1 + word.size() > kColumns) {
+    if (!line.empty() && column + line.size() + 1 + word.size() > kMaxColumns) {
       result += paint(line).bytes + '\n' + std::string(kIndent, ' ');
       column = kIndent;
       line.clear();
@@ -111,7 +107,7 @@ std::string attempt_text(const AttemptReport& report, const Painter& paint, int 
                                                     : std::string())
                   : std::string();
   std::vector<FlowEnd> ends = flow_ends(drop, false);
-  fit(ends, kColumns - kFlowColumn - answered.size());
+  fit(ends, kMaxColumns - kFlowColumn - answered.size());
   for (std::size_t i = 0; i < ends.size(); ++i)
     line += (i == 0 ? "" : " → ") + paint(to_string(ends[i]), ends[i].style).bytes;
   line += answered + '\n';

@@ -2,6 +2,7 @@
 // An attempt's way in lines of text.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -11,6 +12,11 @@
 #include "sink/style.h"
 
 namespace droptrace {
+
+constexpr std::size_t kMaxColumns = 120;
+// Where pieces start. Further lines are indented past the time: what has a time is a new drop.
+constexpr std::size_t kIndent = 14;
+constexpr std::size_t kFlowColumn = 25;
 
 // "17:04:05.678"
 std::string clock_text(std::int64_t time_ns, int utc_offset_s);

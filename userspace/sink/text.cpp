@@ -22,11 +22,7 @@
 namespace droptrace {
 namespace {
 
-constexpr std::size_t kMaxColumns = 120;
 constexpr std::size_t kGap = 2;  // columns between pieces
-// Where pieces start. Further lines are indented past the time: what has a time is a new drop.
-constexpr std::size_t kIndent = 14;
-constexpr std::size_t kFlowColumn = 25;
 // Behind a flow of two IPv4 endpoints, and behind one of three.
 constexpr std::size_t kReasonColumn = 68;
 constexpr std::size_t kWideReasonColumn = 85;
